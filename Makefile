@@ -1,0 +1,57 @@
+# `make run` and `make test` do everything on a fresh machine with git, make and Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
+export PYTHONDONTWRITEBYTECODE :=
+
+.DEFAULT_GOAL := help
+.PHONY: help install run preview test lint format types unit lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+run: install ## Send yesterday's stage changes: embedded parts, or yours from .env (DATE=, PIPELINE=, MODE=)
+	@$(BIN)/python -m demo.run
+
+preview: install ## The same without sending: the exact events that `make run` would send
+	@MODE=preview $(BIN)/python -m demo.run
+
+test: install lint types unit ## Lint, types and all tests
+
+lint:
+	@$(BIN)/ruff format --check --quiet . || { echo 'Some files are not formatted; run `make format`.'; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+types:
+	@$(BIN)/mypy --no-error-summary
+
+unit:
+	@$(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage report
+
+format: install ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --quiet .
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements-dev.txt requirements-uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed, $(PYTHON) is older; try: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing the locked packages into $(VENV) (once; about 1 GB) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+		echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements-dev.txt requirements-uv.txt
+	@touch $@
+
+lock: install ## Lock the packages of requirements*.in anew, with hashes, for Python 3.11 to 3.13
+	@for name in requirements-uv requirements requirements-dev; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--no-emit-find-links --custom-compile-command 'make lock' --upgrade $$name.in --output-file $$name.txt || exit 1; done
+
+clean: ## Remove what `make run` left: embedded warehouse, logs, reports
+	@rm -rf .local
