@@ -1,0 +1,98 @@
+"""Every error this project raises on purpose, grouped by what the caller has to do.
+
+    CrmToMetaError
+    ├── PermanentError              nobody should retry; a person has something to do
+    │   ├── ConfigurationError      fix a setting: pipeline file, connection, source table, dataset
+    │   │   ├── PipelineFileError   ... in include/pipelines/<name>.yaml
+    │   │   ├── SourceError         ... the source table or one of its columns
+    │   │   └── CredentialsError    ... token, permission or dataset id, as Meta answered
+    │   ├── BatchRefusedError       fix the data: a critical rule failed, nothing was sent
+    │   ├── RunTakenOverError       another run holds this run's transitions; it finishes them
+    │   ├── DeliveryIncompleteError the run ended with events that Meta does not have yet
+    │   └── LawBrokenError          a defect of this project: please report it
+    └── RetryableError              try again later, not before `retry_after_s`
+        ├── MetaUnavailableError    no answer, or a transient error
+        ├── RateLimitedError        Meta asked for a pause
+        ├── StagingLostError        the staged rows are gone (the database crashed); extract again
+        └── WarehouseError          a statement failed; names the statement, never a value
+
+Messages carry names, counts and ids. No message carries a value of a source row.
+"""
+
+from __future__ import annotations
+
+
+class CrmToMetaError(Exception):
+    """Root of this project's errors."""
+
+
+class PermanentError(CrmToMetaError):
+    """Trying again without a change changes nothing."""
+
+
+class ConfigurationError(PermanentError):
+    """A setting is wrong; the message names it and the remedy."""
+
+
+class PipelineFileError(ConfigurationError):
+    """A pipeline file cannot be used; the message names file, key and remedy."""
+
+
+class SourceError(ConfigurationError):
+    """The source table or one of its columns is not what the pipeline file says."""
+
+
+class CredentialsError(ConfigurationError):
+    """Meta refuses the token, a permission or the dataset: no event is at fault."""
+
+
+class BatchRefusedError(PermanentError):
+    """A critical expectation failed: nothing is sent, everything stays pending."""
+
+
+class RunTakenOverError(PermanentError):
+    """This run's lease ended and another run took its transitions over."""
+
+
+class DeliveryIncompleteError(PermanentError):
+    """The run ended while events are still pending or in doubt."""
+
+
+class LawBrokenError(PermanentError):
+    """An invariant of the design does not hold. Nothing should ever raise this."""
+
+
+class RetryableError(CrmToMetaError):
+    """Trying again later may help.
+
+    Args:
+        message: what happened, where, what next.
+        retry_after_s: seconds to wait at least; None leaves it to the caller's own back-off.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class MetaUnavailableError(RetryableError):
+    """Meta did not answer, or answered with a transient error, more often than one task waits for."""
+
+
+class RateLimitedError(RetryableError):
+    """Meta asked for a pause that is longer than one task waits for."""
+
+
+class StagingLostError(RetryableError):
+    """The staging table is unlogged: after a crash of the database it is empty, and the rows are still pending."""
+
+
+class WarehouseError(RetryableError):
+    """A statement failed in the warehouse; `sqlstate` says how.
+
+    The driver's own message is dropped on purpose: PostgreSQL quotes values in it.
+    """
+
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate

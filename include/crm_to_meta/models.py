@@ -1,0 +1,132 @@
+"""What passes between the steps: names, never rows.
+
+Every vocabulary that people query (`Status`, `Reason`, `Mode`) is defined here once; the database checks the same words
+(`include/sql/migrations`), and `tests/integration/test_migrations.py` keeps the two alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+EVENT_ID_SEPARATOR: Final = "\x1f"  # ASCII unit separator: in no pipeline name, so two pairs never collide
+
+
+class Mode(StrEnum):
+    """What a run does with the events it builds."""
+
+    LIVE = "live"  # sends them and writes the ledger
+    TEST = "test"  # sends a few with a test code, leaves the ledger alone
+    PREVIEW = "preview"  # builds them byte for byte, sends nothing
+
+
+class Status(StrEnum):
+    """Where a transition is; each extracted row ends a run in exactly one."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    IN_DOUBT = "in_doubt"
+    QUARANTINED = "quarantined"
+    EXPIRED = "expired"
+    SKIPPED = "skipped"
+
+
+class Reason(StrEnum):
+    """Why a transition has its status. Meta's own refusals are `meta_<code or subcode>`."""
+
+    TRANSITION_ID_MISSING = "transition_id_missing"
+    TRANSITION_ID_DUPLICATE = "transition_id_duplicate"
+    STAGE_MISSING = "stage_missing"
+    STAGE_UNMAPPED = "stage_unmapped"
+    LEAD_ID_INVALID = "lead_id_invalid"
+    EVENT_TIME_MISSING = "event_time_missing"
+    EVENT_TIME_INVALID = "event_time_invalid"
+    EVENT_TIME_FUTURE = "event_time_future"
+    EVENT_BEFORE_LEAD = "event_before_lead"
+    EVENT_TOO_OLD = "event_too_old"
+    VALUE_WITHOUT_CURRENCY = "value_without_currency"
+    NO_IDENTIFIER = "no_identifier"
+    OPTED_OUT = "opted_out"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    SENT_WITHOUT_LEAD_ID = "sent_without_lead_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The half-open range of event times `[start, end)` that a run is about.
+
+    `is_sweep` is true where the range reaches back over the pipeline's lookback (daily runs) and false where it is
+    exactly one interval (backfills, a day picked by hand).
+    """
+
+    start: datetime
+    end: datetime
+    is_sweep: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagRunFacts:
+    """What a step must know of the DAG run it belongs to."""
+
+    dag_run_id: str
+    run_type: str
+    mode: Mode
+    window: Window
+    test_event_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Staged rows `first_row..last_row` (both included) of a run: the unit of work of transform and load."""
+
+    run_key: str
+    shard_no: int
+    first_row: int
+    last_row: int
+
+    @property
+    def label(self) -> str:
+        """What Airflow's UI shows for the mapped task."""
+        return f"rows {self.first_row}-{self.last_row}"
+
+
+def event_id_of(pipeline: str, transition_id: str) -> uuid.UUID:
+    """Return the event id of a transition: a pure function of these two, the same in SQL (`extract_stage_rows.sql`).
+
+    The first 16 bytes of SHA-256 over `pipeline`, a separator and `transition_id`.
+    """
+    text = f"{pipeline}{EVENT_ID_SEPARATOR}{transition_id}"
+    return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
+
+
+def staging_table_of(run_key: str) -> str:
+    """Return the name of the run's own staging table in schema `capi`."""
+    return f"staging_{_short_digest(run_key)}"
+
+
+def verdict_table_of(run_key: str) -> str:
+    """Return the name of the run's own table of rows that validation or transformation held back."""
+    return f"verdict_{_short_digest(run_key)}"
+
+
+def run_key_of(*, pipeline: str, facts: DagRunFacts, pass_no: int) -> str:
+    """Return the key of one pass of a DAG run: last day of the window, digest of run and window, number of the pass.
+
+    Clearing a DAG run, or backfilling it again, keeps Airflow's run id; the pass number tells the two apart.
+    """
+    window = facts.window
+    parts = (pipeline, facts.mode, facts.dag_run_id, window.start.isoformat(), window.end.isoformat())
+    last_day = window.end - timedelta(seconds=1)
+    return f"{last_day:%Y%m%d}-{_short_digest('|'.join(parts))[:8]}-{pass_no}"
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

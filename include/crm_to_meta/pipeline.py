@@ -1,0 +1,218 @@
+"""The typed model of a pipeline file: `include/pipelines/<name>.yaml` in, a checked `Pipeline` out.
+
+A file that cannot be used raises `PipelineFileError` with file, key and remedy, before anything else happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from crm_to_meta.errors import PipelineFileError
+
+PIPELINES_FOLDER: Final = Path(__file__).resolve().parents[1] / "pipelines"
+
+META_MAX_EVENTS_PER_REQUEST: Final = 1_000  # "Using the API": at most 1,000 events in `data`
+META_MAX_EVENT_AGE: Final = timedelta(days=7)  # "Server Event Parameters": event_time up to 7 days before the request
+META_DEDUPLICATION_WINDOW: Final = timedelta(hours=48)  # "Handling Duplicate Events": the same event_id within 48 h
+
+REQUIRED_FIELDS: Final = ("transition_id", "stage", "event_time")
+PERSONAL_FIELDS: Final = (
+    "email", "phone", "first_name", "last_name", "gender", "date_of_birth",
+    "city", "state", "zip", "country", "external_id", "fbc", "fbclid", "fbp",
+)  # fmt: skip
+OTHER_FIELDS: Final = ("lead_id", "lead_created_at", "value", "currency", "opted_out")
+SOURCE_FIELDS: Final = (*REQUIRED_FIELDS, *OTHER_FIELDS, *PERSONAL_FIELDS)
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class _Section(BaseModel):
+    """Every section: unknown keys are mistakes, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Connections(_Section):
+    """Ids of Airflow connections."""
+
+    warehouse: str = "warehouse"
+    meta: str = "meta_capi"
+
+
+class Source(_Section):
+    """Where the stage transitions are, and what their columns are called."""
+
+    table: str = "crm.lead_stage_transitions"
+    event_time_type: Literal["timestamptz", "timestamp", "text", "epoch_seconds"] = "timestamptz"
+    columns: dict[str, str | None] = {}
+
+    @field_validator("table")
+    @classmethod
+    def _is_schema_dot_table(cls, table: str) -> str:
+        if table.count(".") != 1 or not all(table.split(".")):
+            raise ValueError("must be written as schema.table")
+        return table
+
+    @field_validator("columns")
+    @classmethod
+    def _are_known_fields(cls, columns: dict[str, str | None]) -> dict[str, str | None]:
+        if unknown := sorted(set(columns) - set(SOURCE_FIELDS)):
+            raise ValueError(f"unknown field {unknown[0]!r}; fields are {', '.join(SOURCE_FIELDS)}")
+        if missing := [field for field in REQUIRED_FIELDS if field in columns and columns[field] is None]:
+            raise ValueError(f"{missing[0]!r} is required and cannot be switched off")
+        return columns
+
+    @property
+    def schema_and_name(self) -> tuple[str, str]:
+        """Return the table's schema and its name."""
+        schema, name = self.table.split(".")
+        return schema, name
+
+
+class Quality(_Section):
+    """Thresholds of the rules about a whole batch."""
+
+    max_quarantined_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_rows_to_judge: Annotated[int, Field(ge=1)] = 20
+    future_tolerance_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
+
+
+class Delivery(_Section):
+    """How events are packed and sent."""
+
+    on_in_doubt: Literal["resend", "hold"] = "resend"
+    chunk_size: Annotated[int, Field(ge=1, le=META_MAX_EVENTS_PER_REQUEST)] = META_MAX_EVENTS_PER_REQUEST
+    shard_chunks: Annotated[int, Field(ge=1)] = 50
+    parallel_shards: Annotated[int, Field(ge=1, le=32)] = 2
+    expiry_margin_minutes: Annotated[int, Field(ge=0, le=24 * 60)] = 60
+    test_events: Annotated[int, Field(ge=1, le=META_MAX_EVENTS_PER_REQUEST)] = 50
+    attempts: Annotated[int, Field(ge=1, le=20)] = 5
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 60
+
+    @property
+    def max_event_age(self) -> timedelta:
+        """Return the age at which an event is given up: Meta's limit less the margin for waiting and retrying."""
+        return META_MAX_EVENT_AGE - timedelta(minutes=self.expiry_margin_minutes)
+
+
+class Pipeline(_Section):
+    """One pipeline: a source table, a stage map, a dataset, a schedule."""
+
+    name: str
+    description: str = ""
+    schedule: str = "0 0 * * *"
+    time_zone: str = "UTC"
+    start_date: date
+    lookback_hours: Annotated[int, Field(ge=1, le=31 * 24)] = 8 * 24  # docs/adr/0002: what ages out is put on record
+    lease_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
+    connections: Connections = Connections()
+    source: Source = Source()
+    stages: Annotated[dict[str, str], Field(min_length=1)]
+    unmapped_stages: Literal["quarantine", "skip"] = "quarantine"
+    default_country: str | None = None
+    date_of_birth_order: Literal["year_first", "day_first", "month_first"] = "year_first"
+    quality: Quality = Quality()
+    delivery: Delivery = Delivery()
+
+    @field_validator("name")
+    @classmethod
+    def _is_plain_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("a pipeline's file name is a-z, 0-9 and _, starts with a letter, at most 40 characters")
+        return name
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError("not a time zone name such as Europe/Berlin")
+        return zone
+
+    @field_validator("default_country")
+    @classmethod
+    def _is_alpha_2(cls, country: str | None) -> str | None:
+        if country is not None and not re.fullmatch("[A-Z]{2}", country):
+            raise ValueError("must be two capital letters such as US (quote NO: YAML reads it as false)")
+        return country
+
+    @field_validator("stages")
+    @classmethod
+    def _have_event_names(cls, stages: dict[str, str]) -> dict[str, str]:
+        if blank := [stage for stage, event_name in stages.items() if not (stage.strip() and event_name.strip())]:
+            raise ValueError(f"stage {blank[0]!r} has no event name")
+        return stages
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Return the zone whose midnights part the days."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def dag_id(self) -> str:
+        """Return the id of the DAG that Airflow shows."""
+        return f"crm_to_meta_{self.name}"
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of the whole configuration: runs with the same digest judged rows by the same rules."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """Read and check one pipeline file.
+
+    Raises:
+        PipelineFileError: the file is absent, is no YAML mapping, or has a wrong, missing or unknown key.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
+        raise PipelineFileError(f"{_shown(path)}: no such pipeline file; there are: {known}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PipelineFileError(f"{_shown(path)}: not readable as YAML{_position(error)}; mend it there.") from None
+    if not isinstance(settings, dict):
+        raise PipelineFileError(f"{_shown(path)}: empty, or not a mapping of keys; start from conversion_leads.yaml.")
+    try:
+        return Pipeline.model_validate({**settings, "name": path.stem})
+    except ValidationError as error:
+        raise PipelineFileError(f"{_shown(path)}: {_first_mistake(error)}") from None
+
+
+def load_pipelines(folder: Path = PIPELINES_FOLDER) -> list[Pipeline]:
+    """Read every pipeline file of the folder, by name.
+
+    Raises:
+        PipelineFileError: one of them cannot be used.
+    """
+    return [load_pipeline(path) for path in sorted(folder.glob("*.yaml"))]
+
+
+def _shown(path: Path) -> str:
+    return "/".join(path.parts[-3:])
+
+
+def _position(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f" (line {mark.line + 1})" if mark else ""
+
+
+def _first_mistake(error: ValidationError) -> str:
+    first: Any = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+    match first["type"]:
+        case "missing":
+            return f"key `{key}` is missing; add it (README.md, Settings)."
+        case "extra_forbidden":
+            return f"key `{key}` is unknown; remove it or mend its spelling (README.md, Settings)."
+        case _:
+            message = first["msg"].removeprefix("Value error, ")
+            return f"key `{key}`: {message}; mend it (README.md, Settings)."

@@ -1,0 +1,1 @@
+SELECT to_regclass('capi.migration') IS NOT NULL

@@ -1,0 +1,1 @@
+SELECT name FROM capi.migration ORDER BY name

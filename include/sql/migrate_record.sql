@@ -1,0 +1,1 @@
+INSERT INTO capi.migration (name) VALUES (%(name)s)
