@@ -1,0 +1,1 @@
+SELECT failing.position, count(*) FROM ({failing}) AS failing GROUP BY failing.position

@@ -1,0 +1,1 @@
+DELETE FROM capi.quality WHERE run_key = %(run_key)s
