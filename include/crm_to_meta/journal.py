@@ -1,0 +1,183 @@
+"""The record of what is sent: each request is written down before it goes out, and again when its outcome is known.
+
+Every method is one committed statement, so a worker that is killed between two of them leaves a true record.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from crm_to_meta.chunk_progress import Part, PastRequest
+from crm_to_meta.errors import CredentialsError, RunTakenOverError
+from crm_to_meta.meta_answers import Action, Answer
+from crm_to_meta.models import Mode, Reason, Shard, Status
+from crm_to_meta.warehouse import Connection, execute, one_row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+    from uuid import UUID
+
+_OUTCOMES = {
+    Action.DELIVERED: "delivered",
+    Action.PAYLOAD: "payload_refused",
+    Action.RETRY: "not_processed",
+    Action.RATE_LIMIT: "rate_limited",
+    Action.AUTH: "stopped",
+    Action.CONFIGURATION: "stopped",
+    Action.IN_DOUBT: "in_doubt",
+    Action.UNKNOWN: "not_processed",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A chunk as it was stored."""
+
+    chunk_no: int
+    event_ids: Sequence[UUID]
+    body: bytes
+
+
+class Journal:
+    """Writes down what a shard's load does, for one run."""
+
+    def __init__(self, connection: Connection, shard: Shard, *, pipeline: str, mode: Mode, lease: timedelta) -> None:
+        self._connection = connection
+        self._shard = shard
+        self._pipeline = pipeline
+        self._is_live = mode is Mode.LIVE
+        self._mode = mode
+        self._lease = lease
+
+    def open_run(self) -> None:
+        """Take up the run's work: go on, or open a run again that had ended.
+
+        Chunks whose transitions another run holds by now are set aside; what an earlier try of this task left without
+        an answer is in doubt from here on.
+
+        Raises:
+            CredentialsError: another shard just stopped the run.
+        """
+        scope = {**self._run(), "pipeline": self._pipeline, "shard_no": self._shard.shard_no}
+        with self._connection.transaction():
+            execute(self._connection, "extract_lock_pipeline", {"pipeline": self._pipeline})
+            state, stop_reason = one_row(execute(self._connection, "load_find_run", scope))
+            if state == "running" and stop_reason:
+                raise CredentialsError(f"Run {self._shard.run_key} was stopped by another shard: {stop_reason}.")
+            execute(self._connection, "load_open_run", {**scope, "lease": self._lease})
+            execute(self._connection, "load_doubt_unanswered", scope)
+            if self._is_live:
+                execute(self._connection, "load_set_aside_chunks", scope)
+
+    def chunks(self) -> list[int]:
+        """Return the numbers of the shard's chunks that are not finished, in order."""
+        scope = {**self._run(), "shard_no": self._shard.shard_no}
+        return [number for (number,) in execute(self._connection, "load_list_chunks", scope)]
+
+    def read_chunk(self, chunk_no: int) -> Chunk:
+        """Return a chunk with its body unpacked."""
+        event_ids, body = one_row(execute(self._connection, "load_read_chunk", self._chunk(chunk_no)))
+        return Chunk(chunk_no=chunk_no, event_ids=event_ids, body=zlib.decompress(body))
+
+    def past_requests(self, chunk_no: int) -> list[PastRequest]:
+        """Return the chunk's requests on record, oldest first."""
+        rows = execute(self._connection, "load_list_requests", self._chunk(chunk_no))
+        return [
+            PastRequest(part=Part(start, end, without_lead_id=without), outcome=outcome, subcode=subcode)
+            for start, end, without, outcome, subcode in rows
+        ]
+
+    def begin_request(self, chunk: Chunk, part: Part, *, attempt: int) -> int:
+        """Write down that a request is about to be sent, renew the lease, and return the request's id.
+
+        Raises:
+            RunTakenOverError: the run is not ours any more; nothing may be sent.
+            CredentialsError: another shard has stopped the run.
+        """
+        request = {"part_start": part.start, "part_end": part.end, "without_lead_id": part.without_lead_id}
+        row = execute(
+            self._connection,
+            "load_begin_request",
+            {**self._chunk(chunk.chunk_no), **request, "attempt": attempt, "mode": self._mode, "lease": self._lease},
+        ).fetchone()
+        if row is None:
+            raise self._why_stopped()
+        return int(row[0])
+
+    def end_request(self, request_id: int, chunk: Chunk, part: Part, answer: Answer, *, rejects: bool) -> None:
+        """Write down the answer and what follows for the events, in one transaction.
+
+        Args:
+            request_id: what `begin_request` returned.
+            chunk: the chunk the request is about.
+            part: its events in the request.
+            answer: Meta's answer.
+            rejects: the answer ends the story of a single event: Meta refuses it.
+        """
+        outcome = {
+            "request_id": request_id,
+            "outcome": _OUTCOMES[answer.action],
+            "duration_ms": answer.duration_ms,
+            "http_status": answer.http_status,
+            "error_code": answer.code,
+            "error_subcode": answer.subcode,
+            "fbtrace_id": answer.fbtrace_id,
+            "events_received": answer.events_received,
+        }
+        with self._connection.transaction():
+            execute(self._connection, "load_end_request", outcome)
+            match answer.action:
+                case Action.DELIVERED:
+                    reason = Reason.SENT_WITHOUT_LEAD_ID if part.without_lead_id else None
+                    self._settle(chunk, part, Status.DELIVERED, reason, answer)
+                case Action.IN_DOUBT:
+                    self._settle(chunk, part, Status.IN_DOUBT, Reason.OUTCOME_UNKNOWN, answer)
+                case _ if rejects:
+                    self._settle(chunk, part, Status.REJECTED, f"meta_{answer.subcode or answer.code or 0}", answer)
+
+    def expire(self, chunk: Chunk, part: Part) -> None:
+        """Write down that events became too old before they could be sent."""
+        self._settle(chunk, part, Status.EXPIRED, Reason.EVENT_TOO_OLD, None)
+
+    def finish_chunk(self, chunk_no: int) -> None:
+        """Nothing of the chunk is left to send."""
+        execute(self._connection, "load_finish_chunk", self._chunk(chunk_no))
+
+    def stop_run(self, reason: str) -> None:
+        """Make all shards of the run stop before their next request."""
+        execute(self._connection, "load_stop_run", {**self._run(), "stop_reason": reason})
+
+    def renew_lease(self) -> None:
+        """Say that this run is alive, while it waits."""
+        execute(self._connection, "load_renew_lease", {**self._run(), "lease": self._lease})
+
+    def _settle(self, chunk: Chunk, part: Part, status: Status, reason: str | None, answer: Answer | None) -> None:
+        """Live runs settle events in the ledger; test runs, which leave it alone, count them on the chunk."""
+        scope: dict[str, Any] = {**self._chunk(chunk.chunk_no), "status": status}
+        if not self._is_live:
+            execute(self._connection, "load_count_chunk", {**scope, "events": part.size})
+            return
+        outcome: dict[str, Any] = {
+            "event_ids": list(chunk.event_ids[part.start : part.end]),
+            "reason": reason,
+            "fbtrace_id": answer.fbtrace_id if answer else None,
+        }
+        execute(self._connection, "load_settle_events", {**scope, **outcome})
+
+    def _why_stopped(self) -> RunTakenOverError | CredentialsError:
+        state, stop_reason = one_row(execute(self._connection, "load_find_run", self._run()))
+        if state == "running" and stop_reason:
+            return CredentialsError(f"Run {self._shard.run_key} was stopped by another shard: {stop_reason}.")
+        return RunTakenOverError(
+            f"Run {self._shard.run_key} is {state}: its lease ended and another run holds its "
+            "transitions now and finishes them. Nothing to do; see capi.run."
+        )
+
+    def _run(self) -> dict[str, Any]:
+        return {"run_key": self._shard.run_key}
+
+    def _chunk(self, chunk_no: int) -> dict[str, Any]:
+        return {"run_key": self._shard.run_key, "chunk_no": chunk_no}

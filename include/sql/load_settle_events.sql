@@ -1,0 +1,9 @@
+UPDATE capi.delivery SET
+    status = %(status)s,
+    reason = %(reason)s,
+    chunk_no = %(chunk_no)s,
+    fbtrace_id = coalesce(%(fbtrace_id)s, fbtrace_id),
+    doubts = doubts + (%(status)s = 'in_doubt')::integer,
+    doubted_at = CASE %(status)s WHEN 'in_doubt' THEN clock_timestamp() ELSE doubted_at END,
+    updated_at = clock_timestamp()
+WHERE event_id = ANY(%(event_ids)s) AND run_key = %(run_key)s
