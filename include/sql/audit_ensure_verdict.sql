@@ -1,0 +1,2 @@
+-- An audit that is repeated finds the run's verdicts gone; its chunks are still there.
+CREATE UNLOGGED TABLE IF NOT EXISTS {verdict} (LIKE capi.verdict)
