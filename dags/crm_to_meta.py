@@ -1,0 +1,120 @@
+"""
+### CRM stage changes to Meta, every day
+
+Reads the stage transitions of leads from the warehouse, checks them, hashes what is personal, sends them to Meta's
+Conversions API and writes down what became of each. Nothing is lost or sent twice by a retry, a crash or a backfill.
+
+| task | what it does | when it fails |
+|---|---|---|
+| `extract` | stages the rows of the window that are not finished | a setting or the warehouse: see the message |
+| `validate` | Great Expectations; bad rows are held back | the whole batch is bad: mend the source, clear the run |
+| `transform` | hashes identifiers, packs chunks of 1,000 | clear it: a shard is either done or still to do |
+| `load` | sends the chunks, isolates poisoned events | token or dataset: mend the connection, clear it |
+| `audit` | counts every row in one status, closes the run | events are left: the next run sends them |
+
+**Which days.** A scheduled or manual run reconciles: it looks back over the pipeline's lookback and takes what is not
+finished. A backfill run takes its own day. The parameter `date` takes one day by hand.
+
+**Clearing is safe.** Any task, the whole run, or a backfill with "All runs": what Meta has is not sent again.
+
+**Modes.** `live` sends. `preview` builds the same bytes and sends nothing. `test` sends a few events with a test event
+code; Meta may use those for measurement too.
+
+**Where to look.** `capi.run` (a row per run), `capi.delivery` (per transition), `capi.request` (per request, with the
+`fbtrace_id` that Meta's support asks for), `capi.quality` (per rule). README.md explains every word.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, dag, task, task_group
+
+from crm_to_meta.models import Mode, Shard
+from crm_to_meta.pipeline import Pipeline, load_pipelines
+from crm_to_meta_airflow import steps
+from crm_to_meta_airflow.retries import CrmToMetaRetryPolicy
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+PARAMS = {
+    "mode": Param(
+        Mode.LIVE.value,
+        enum=[mode.value for mode in Mode],
+        description="live sends; preview builds the same events and sends nothing; test sends a few with a test code.",
+    ),
+    "date": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        description="Only this day (YYYY-MM-DD, in the pipeline's time zone). Empty: look back and reconcile.",
+    ),
+    "test_event_code": Param(
+        None,
+        type=["null", "string"],
+        pattern="^[A-Za-z0-9_-]{1,64}$",
+        description="For mode test: from Events Manager.",
+    ),
+}
+DEFAULT_ARGS: dict[str, Any] = {
+    "retries": int(os.environ.get("CRM_TO_META_RETRIES", "5")),  # `make run` wants an answer at once
+    "retry_delay": timedelta(minutes=2),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(hours=1),
+}
+
+
+def build_dag(pipeline: Pipeline) -> DAG:
+    """Return the DAG of one pipeline file."""
+
+    @dag(
+        dag_id=pipeline.dag_id,
+        description=pipeline.description,
+        doc_md=__doc__,
+        schedule=CronDataIntervalTimetable(pipeline.schedule, timezone=pipeline.time_zone),
+        start_date=datetime.combine(pipeline.start_date, datetime.min.time(), tzinfo=pipeline.zone),
+        catchup=False,
+        max_active_runs=2,
+        params=PARAMS,
+        default_args=DEFAULT_ARGS,
+        tags=["crm-to-meta", "conversions-api"],
+    )
+    def crm_to_meta() -> None:
+        retry_policy = CrmToMetaRetryPolicy()
+
+        @task(retry_policy=retry_policy)
+        def extract() -> str:
+            return steps.run_extract(pipeline)
+
+        @task(retry_policy=retry_policy)
+        def validate(run_key: str) -> list[dict[str, Any]]:
+            return steps.run_validate(pipeline, run_key)
+
+        @task(retry_policy=retry_policy, max_active_tis_per_dagrun=pipeline.delivery.parallel_shards)
+        def transform(shard: dict[str, Any]) -> dict[str, Any]:
+            steps.run_transform(pipeline, Shard(**shard))
+            return shard
+
+        @task(retry_policy=retry_policy, max_active_tis_per_dagrun=pipeline.delivery.parallel_shards)
+        def load(shard: dict[str, Any]) -> None:
+            steps.run_load(pipeline, Shard(**shard))
+
+        @task(retry_policy=retry_policy, trigger_rule=TriggerRule.ALL_DONE)
+        def audit(run_key: str) -> None:
+            steps.run_audit(pipeline, run_key)
+
+        @task_group(prefix_group_id=False)
+        def deliver(shard: dict[str, Any]) -> Any:
+            return load(transform(shard))
+
+        run_key = extract()
+        deliver.expand(shard=validate(run_key)) >> audit(run_key)
+
+    return crm_to_meta()
+
+
+for _pipeline in load_pipelines():
+    globals()[_pipeline.dag_id] = build_dag(_pipeline)

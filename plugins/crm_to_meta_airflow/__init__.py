@@ -1,0 +1,1 @@
+"""Airflow's side of crm-to-meta: contexts become facts, connections become settings, errors become retries."""

@@ -1,0 +1,34 @@
+"""Which errors Airflow tries again, and when: permanent ones never, others after what they ask for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from airflow.sdk import RetryDecision, RetryPolicy
+
+from crm_to_meta.errors import PermanentError, RetryableError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+LONGEST_RETRY_DELAY = timedelta(hours=1)  # Meta counts its limits over an hour
+
+
+class CrmToMetaRetryPolicy(RetryPolicy):
+    """Fails at once where a person has something to do; honours `retry_after_s` otherwise."""
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,  # noqa: ARG002 - Airflow's signature
+        max_tries: int,  # noqa: ARG002 - Airflow's signature
+        context: Context | None = None,  # noqa: ARG002 - Airflow's signature
+    ) -> RetryDecision:
+        """Decide about one failed try."""
+        if isinstance(exception, PermanentError):
+            return RetryDecision.fail(f"{type(exception).__name__}: nothing changes by trying again")
+        if isinstance(exception, RetryableError) and exception.retry_after_s is not None:
+            delay = min(timedelta(seconds=exception.retry_after_s), LONGEST_RETRY_DELAY)
+            return RetryDecision.retry(delay, reason=f"{type(exception).__name__} asks for it")
+        return RetryDecision.default()

@@ -1,0 +1,122 @@
+"""The five steps as Airflow runs them: open what a step needs, time it, log one line of counts and ids."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from crm_to_meta.errors import DeliveryIncompleteError
+from crm_to_meta.models import Mode, Shard
+from crm_to_meta.warehouse import Connection, execute, sqlalchemy_url
+from crm_to_meta_airflow.connections import meta_settings, open_warehouse
+from crm_to_meta_airflow.context import read_facts, read_mode, read_test_event_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crm_to_meta.pipeline import Pipeline
+
+log = logging.getLogger("crm_to_meta")
+
+
+def run_extract(pipeline: Pipeline) -> str:
+    """Stage the run's rows; return the run key."""
+    from crm_to_meta.extract import extract
+
+    facts = read_facts(pipeline)
+    meta_settings(pipeline.connections.meta, needs_token=facts.mode is not Mode.PREVIEW)  # fail before work, not after
+    started = time.monotonic()
+    with open_warehouse(pipeline.connections.warehouse) as connection:
+        extraction = extract(connection, pipeline, facts)
+        _record_timing(connection, pipeline, extraction.run_key, "extract", started)
+    log.info(
+        "extract %s: mode %s, window %s to %s, %d rows staged, %d expired in the ledger, %d held by other runs",
+        extraction.run_key,
+        facts.mode,
+        facts.window.start.isoformat(),
+        facts.window.end.isoformat(),
+        extraction.staged,
+        extraction.expired,
+        extraction.held,
+    )
+    return extraction.run_key
+
+
+def run_validate(pipeline: Pipeline, run_key: str) -> list[dict[str, Any]]:
+    """Judge the staged rows; return the shards of those that go on."""
+    from crm_to_meta.validate import validate
+
+    with _step(pipeline, run_key, "validate") as connection:
+        validation = validate(connection, pipeline, run_key=run_key, sqlalchemy_url=sqlalchemy_url(connection))
+    log.info("validate %s: %d rows accepted, %d held back", run_key, validation.accepted, validation.held_back)
+    return [
+        {"run_key": run_key, "shard_no": shard.shard_no, "first_row": shard.first_row, "last_row": shard.last_row}
+        for shard in validation.shards
+    ]
+
+
+def run_transform(pipeline: Pipeline, shard: Shard) -> None:
+    """Build and store the chunks of a shard."""
+    from crm_to_meta.transform import transform
+
+    crm_name = meta_settings(pipeline.connections.meta, needs_token=False).crm_name
+    with _step(pipeline, shard.run_key, "transform") as connection:
+        done = transform(connection, pipeline, shard, crm_name=crm_name, test_event_code=read_test_event_code())
+    log.info(
+        "transform %s: %s, %d events in %d chunks, %d rows without a usable identifier",
+        shard.run_key,
+        shard.label,
+        done.events,
+        done.chunks,
+        done.held_back,
+    )
+
+
+def run_load(pipeline: Pipeline, shard: Shard) -> None:
+    """Send the chunks of a shard; a preview has nothing to send."""
+    from crm_to_meta.load import load
+    from crm_to_meta.meta_client import MetaClient
+
+    mode = read_mode()
+    if mode is Mode.PREVIEW:
+        log.info("load %s: %s, preview: nothing is sent", shard.run_key, shard.label)
+        return
+    settings = meta_settings(pipeline.connections.meta, needs_token=True)
+    with (
+        _step(pipeline, shard.run_key, "load") as connection,
+        MetaClient(settings, timeout_s=pipeline.delivery.timeout_seconds) as client,
+    ):
+        result = load(connection, pipeline, shard, client, mode=mode)
+    counts = ", ".join(f"{number} {status}" for status, number in sorted(result.events.items())) or "nothing left"
+    log.info("load %s: %s, %d requests, %s", shard.run_key, shard.label, result.requests, counts)
+
+
+def run_audit(pipeline: Pipeline, run_key: str | None) -> None:
+    """Close the run; raises where a law does not hold or events are left."""
+    from crm_to_meta.audit import audit
+
+    if run_key is None:
+        raise DeliveryIncompleteError("The task `extract` did not finish: nothing was staged, nothing was sent.")
+    with _step(pipeline, run_key, "audit") as connection:
+        result = audit(connection, run_key=run_key)
+    counts = ", ".join(f"{number} {status}" for status, number in result.counts.items() if number)
+    log.info("audit %s: %d rows extracted: %s", run_key, result.extracted, counts or "none")
+
+
+@contextmanager
+def _step(pipeline: Pipeline, run_key: str, step: str) -> Iterator[Connection]:
+    """Open the warehouse for a step, and record how long it worked, also where it fails."""
+    started = time.monotonic()
+    with open_warehouse(pipeline.connections.warehouse) as connection:
+        try:
+            yield connection
+        finally:
+            _record_timing(connection, pipeline, run_key, step, started)
+
+
+def _record_timing(connection: Connection, pipeline: Pipeline, run_key: str, step: str, started: float) -> None:
+    timing = {"run_key": run_key, "step": step, "seconds": time.monotonic() - started}
+    execute(connection, "record_timing", {**timing, "lease": timedelta(minutes=pipeline.lease_minutes)})
