@@ -1,0 +1,93 @@
+"""What a test can configure.
+
+PUT `/_stand_in/settings` with the members to change, GET to read them, DELETE to go back to the start.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+SERVED_VERSIONS: Final = frozenset({"v24.0", "v25.0", "v26.0"})  # Meta, "Versions", as of September 2026
+DEFAULT_DATASET_ID: Final = "1261294122522559"
+DEFAULT_TOKEN: Final = "stand-in-token"
+DEFAULT_EXPIRED_TOKEN: Final = "expired-token"
+
+
+class Load(BaseModel):
+    """Percent of a limit that is used up. Names: Meta, "Rate Limits"."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    call_count: float = 0
+    total_cputime: float = 0
+    total_time: float = 0
+
+    def raise_by(self, percent: float) -> dict[str, int]:
+        return {
+            name: min(100, int(value + percent))
+            for name, value in self.model_dump(include=set(Load.model_fields)).items()
+        }
+
+
+class BusinessLoad(Load):
+    """An entry of x-business-use-case-usage; the time to regain access is in minutes."""
+
+    business_id: str = "1000000000000001"
+    type: str = "ads_management"
+    estimated_time_to_regain_access: int = 0
+    ads_api_access_tier: str = "standard_access"
+
+
+class Usage(BaseModel):
+    """The usage headers of each answer. Which of them Meta's /events carries is not confirmed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    app: Load | None = None
+    business: BusinessLoad | None = None
+    rise_per_request: float = Field(default=0, ge=0, description="percent points added with each request")
+
+    def make_headers(self, requests_before: int) -> dict[str, str]:
+        rise = self.rise_per_request * requests_before
+        headers: dict[str, str] = {}
+        if self.app is not None:
+            headers["x-app-usage"] = json.dumps(self.app.raise_by(rise))
+        if self.business is not None:
+            plain = self.business.model_dump(include={"type", "estimated_time_to_regain_access", "ads_api_access_tier"})
+            headers["x-business-use-case-usage"] = json.dumps(
+                {self.business.business_id: [plain | self.business.raise_by(rise)]}
+            )
+        return headers
+
+
+class Settings(BaseModel):
+    """All that can be configured; tokens are never shown again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tokens: list[SecretStr] = [SecretStr(DEFAULT_TOKEN)]
+    expired_tokens: list[SecretStr] = Field(
+        default=[SecretStr(DEFAULT_EXPIRED_TOKEN)], description="answered by 190/463"
+    )
+    dataset_ids: frozenset[str] = frozenset({DEFAULT_DATASET_ID})
+    versions: frozenset[str] = SERVED_VERSIONS
+    deleted_lead_ids: frozenset[int] = Field(default=frozenset(), description="answered by 100/2804036")
+    poisoned_event_ids: dict[str, int] = Field(
+        default={}, description="event_id to the subcode that refuses its request"
+    )
+    usage: Usage | None = None
+    latency_ms: int = Field(default=0, ge=0, le=60_000, description="passes before each answer, after processing")
+    now_unix_s: int | None = Field(default=None, description="a clock that stands still, instead of the real one")
+    now_offset_s: int = Field(default=0, description="added to the clock")
+
+    def change(self, changes: Settings) -> Settings:
+        """Only what was given in `changes` replaces what there is."""
+        return self.model_copy(update={name: getattr(changes, name) for name in changes.model_fields_set})
+
+    def read_clock(self) -> float:
+        """Seconds since 1970, by the stand-in's clock."""
+        return (time.time() if self.now_unix_s is None else self.now_unix_s) + self.now_offset_s
