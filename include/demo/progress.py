@@ -1,0 +1,64 @@
+"""What a run is doing, for the terminal: the warehouse's own record in, a line for each step out."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from rich.console import Console
+
+    from crm_to_meta.warehouse import Connection
+
+STEPS: Final = ("extract", "validate", "transform", "load", "audit")
+_UNMAPPED_STEPS: Final = {"extract", "validate", "audit"}  # one task each: on record means over
+_LOOK_EVERY_S: Final = 0.3
+
+
+def follow(process: subprocess.Popen[bytes], warehouse: Connection, pipeline: str, console: Console) -> str | None:
+    """Print each step as it ends, until the process does; return the key of its run, None where there is none."""
+    known = _newest_run(warehouse, pipeline)
+    before = known[0] if known else None
+    printed: set[str] = set()
+    run_key: str | None = None
+    with console.status("starting Airflow ...") as status:
+        while True:
+            is_over = process.poll() is not None
+            run = _newest_run(warehouse, pipeline)
+            if run and run[0] != before:
+                run_key, timings, requests = run
+                done = _print_ended(timings, printed, console, is_over=is_over)
+                status.update(_doing(done, requests))
+            if is_over:
+                return run_key
+            time.sleep(_LOOK_EVERY_S)
+
+
+def _newest_run(warehouse: Connection, pipeline: str) -> tuple[str, dict[str, Any], int] | None:
+    exists = warehouse.execute("SELECT to_regclass('capi.run') IS NOT NULL").fetchone()
+    if not exists or not exists[0]:
+        return None
+    return warehouse.execute(
+        "SELECT run_key, timings, (SELECT count(*) FROM capi.request WHERE request.run_key = run.run_key) "
+        "FROM capi.run AS run WHERE pipeline = %s ORDER BY started_at DESC LIMIT 1",
+        [pipeline],
+    ).fetchone()
+
+
+def _print_ended(timings: dict[str, Any], printed: set[str], console: Console, *, is_over: bool) -> int:
+    """Print the steps that are over: a step is when a later one has begun. Return how many are."""
+    begun = [index for index, step in enumerate(STEPS) if step in timings]
+    last = max(begun, default=-1)
+    for index, step in enumerate(STEPS):
+        is_ended = is_over or index < last or step in _UNMAPPED_STEPS
+        if is_ended and step in timings and step not in printed:
+            console.print(f"  [green]done[/green]  {step:<10} {float(timings[step]):7.1f} s")
+            printed.add(step)
+    return last + 1
+
+
+def _doing(done: int, requests: int) -> str:
+    step = STEPS[min(done, len(STEPS) - 1)]
+    return f"{step} ... {requests} requests so far" if requests else f"{step} ..."
