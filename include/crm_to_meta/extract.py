@@ -26,6 +26,9 @@ _TIME_EXPRESSIONS: Final = {
     "text": "capi.time_from_text({column}::text, {zone})",
     "epoch_seconds": "capi.time_from_epoch({column}::text)",
 }
+_NEWEST_ROWS: Final = (  # for test runs: the newest rows that are not in the future
+    "ORDER BY CASE WHEN event_time <= %(now)s THEN event_time END DESC NULLS LAST, base_id LIMIT %(test_events)s"
+)
 _COLUMN_TYPES: Final = {
     "timestamptz": {"timestamp with time zone"},
     "timestamp": {"timestamp without time zone"},
@@ -134,7 +137,7 @@ def _open_pass(connection: Connection, pipeline: Pipeline, facts: DagRunFacts) -
         execute(connection, "drop_table", table=table(staging_table_of(key)))
         execute(connection, "drop_table", table=table(verdict_table_of(key)))
     pass_no = one_row(execute(connection, "extract_next_pass", identity))[0]
-    run_key = run_key_of(pipeline=pipeline.name, facts=facts, pass_no=pass_no)
+    run_key = run_key_of(pipeline=pipeline.name, zone=pipeline.zone, facts=facts, pass_no=pass_no)
     settings = {
         "run_key": run_key,
         "mode": facts.mode,
@@ -169,9 +172,10 @@ def _stage_rows(
         "deduplication_window": META_DEDUPLICATION_WINDOW,
         "crm_stages": list(pipeline.stages),
         "event_names": list(pipeline.stages.values()),
-        "row_limit": pipeline.delivery.test_events if facts.mode is Mode.TEST else None,
+        "test_events": pipeline.delivery.test_events,
     }
-    identifiers = {"staging": staging, **_source_identifiers(pipeline, columns)}
+    choice = sql.SQL(_NEWEST_ROWS if facts.mode is Mode.TEST else "")
+    identifiers = {"staging": staging, "choice": choice, **_source_identifiers(pipeline, columns)}
     return execute(connection, "extract_stage_rows", parameters, **identifiers).rowcount
 
 

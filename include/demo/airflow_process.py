@@ -8,7 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from demo.environment import LOCAL_FOLDER, PROJECT_FOLDER, RunOptions
 from demo.processes import tracked_process
@@ -16,8 +16,8 @@ from demo.processes import tracked_process
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-AIRFLOW_HOME = LOCAL_FOLDER / "airflow"
-_METADATA_DATABASE = AIRFLOW_HOME / "airflow.db"
+AIRFLOW_COMMAND: Final = (sys.executable, "-m", "airflow")
+AIRFLOW_HOME: Final = LOCAL_FOLDER / "airflow"
 
 
 def airflow_environment(connections: Mapping[str, str], *, home: Path = AIRFLOW_HOME) -> dict[str, str]:
@@ -39,15 +39,15 @@ def airflow_environment(connections: Mapping[str, str], *, home: Path = AIRFLOW_
 
 
 def prepare_metadata_database(environment: Mapping[str, str], log_file: Path) -> None:
-    """Create or upgrade Airflow's own database; half a second where nothing is to do is too much, so ask once."""
+    """Create or upgrade Airflow's own database; only after packages changed, since it takes some seconds."""
     home = Path(environment["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True)
     marker = home / "migrated"
     version = (PROJECT_FOLDER / "requirements.txt").read_text(encoding="utf-8")
-    if marker.exists() and marker.read_text(encoding="utf-8") == version and _METADATA_DATABASE.exists():
+    if marker.exists() and marker.read_text(encoding="utf-8") == version and (home / "airflow.db").exists():
         return
     with log_file.open("ab") as log:
-        subprocess.run([*_airflow(), "db", "migrate"], env=dict(environment), stdout=log, stderr=log, check=True)
+        subprocess.run([*AIRFLOW_COMMAND, "db", "migrate"], env=dict(environment), stdout=log, stderr=log, check=True)
     marker.write_text(version, encoding="utf-8")
 
 
@@ -58,10 +58,6 @@ def running_dag(
     """Start `airflow dags test` for the options; its output goes to the log file."""
     conf = {"mode": options.mode.value, "date": options.date, "test_event_code": options.test_event_code}
     given = json.dumps({name: value for name, value in conf.items() if value})
-    command = [*_airflow(), "dags", "test", options.pipeline.dag_id, "--conf", given]
+    command = [*AIRFLOW_COMMAND, "dags", "test", options.pipeline.dag_id, "--conf", given]
     with log_file.open("ab") as log, tracked_process("airflow", command, environment=environment, log=log) as process:
         yield process
-
-
-def _airflow() -> list[str]:
-    return [sys.executable, "-m", "airflow"]

@@ -31,13 +31,13 @@ touched AS (
 )
 SELECT stage, status, reason, rows FROM held_back
 UNION ALL
-SELECT stage, status, reason, rows FROM untouched
+SELECT stage, status, reason, rows::bigint FROM untouched
 UNION ALL
-SELECT '(all)', counted.status, NULL, sum(counted.rows)
+SELECT '(sent)', counted.status, NULL, sum(counted.rows)::bigint
 FROM touched, LATERAL (
     VALUES ('delivered', delivered), ('rejected', rejected), ('expired', expired), ('pending', pending)
 ) AS counted (status, rows)
 GROUP BY counted.status
 HAVING sum(counted.rows) > 0
 UNION ALL
-SELECT '(not transformed)', 'pending', NULL, untransformed FROM staged WHERE untransformed > 0
+SELECT '(not transformed)', 'pending', NULL, untransformed::bigint FROM staged WHERE untransformed > 0

@@ -58,6 +58,9 @@ candidate AS (
                 OR (known.reason = 'event_time_future' AND identified.event_time <= %(now)s)
         END)
 ),
+chosen AS (
+    SELECT * FROM candidate {choice}
+),
 mapped AS (
     SELECT unnest(%(crm_stages)s::text[]) AS crm_stage, unnest(%(event_names)s::text[]) AS event_name
 )
@@ -95,7 +98,6 @@ SELECT
     fbc,
     fbclid,
     fbp
-FROM candidate
-LEFT JOIN mapped ON mapped.crm_stage = candidate.stage
+FROM chosen
+LEFT JOIN mapped ON mapped.crm_stage = chosen.stage
 ORDER BY row_no
-LIMIT %(row_limit)s

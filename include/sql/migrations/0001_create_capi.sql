@@ -33,6 +33,7 @@ CREATE TABLE capi.run (
     pending bigint NOT NULL DEFAULT 0,
     staged bigint NOT NULL DEFAULT 0,
     held bigint NOT NULL DEFAULT 0,
+    taken_over bigint NOT NULL DEFAULT 0,
     requests bigint NOT NULL DEFAULT 0,
     timings jsonb NOT NULL DEFAULT '{}',
     figures jsonb NOT NULL DEFAULT '{}',
@@ -52,8 +53,27 @@ COMMENT ON COLUMN capi.run.stop_reason IS 'Why sending was stopped for all shard
 COMMENT ON COLUMN capi.run.extracted IS 'Rows of the work set; equals the sum of the seven counts that follow';
 COMMENT ON COLUMN capi.run.staged IS 'Rows copied from the source; the rest of extracted expired in the ledger alone';
 COMMENT ON COLUMN capi.run.held IS 'Transitions of the window that another live run was working on (not extracted)';
+COMMENT ON COLUMN capi.run.taken_over IS 'Rows that a later run took and counts; extracted less these are in the seven counts';
 COMMENT ON COLUMN capi.run.timings IS 'Seconds of work per step; mapped tasks are added up';
 COMMENT ON COLUMN capi.run.figures IS 'Counts by CRM stage and status, by reason, and per field; never a value';
+COMMENT ON COLUMN capi.run.pipeline IS 'Name of the pipeline file';
+COMMENT ON COLUMN capi.run.mode IS 'live sends; test sends a few events with a test code; preview sends nothing';
+COMMENT ON COLUMN capi.run.dag_run_id IS 'Airflow''s id of the DAG run';
+COMMENT ON COLUMN capi.run.run_type IS 'Airflow''s: scheduled, manual, backfill, asset_triggered';
+COMMENT ON COLUMN capi.run.window_start IS 'First event time that the run is about';
+COMMENT ON COLUMN capi.run.window_end IS 'End of the window; events at this moment belong to the next one';
+COMMENT ON COLUMN capi.run.state IS 'running; succeeded or failed, as audit found; abandoned: the worker died, another run took over';
+COMMENT ON COLUMN capi.run.quality_verdict IS 'The worst of the run''s rows in capi.quality; NULL before validate';
+COMMENT ON COLUMN capi.run.delivered IS 'Rows that Meta has taken';
+COMMENT ON COLUMN capi.run.rejected IS 'Rows that Meta refused one by one';
+COMMENT ON COLUMN capi.run.in_doubt IS 'Rows that were sent with unknown outcome';
+COMMENT ON COLUMN capi.run.quarantined IS 'Rows that break a rule';
+COMMENT ON COLUMN capi.run.expired IS 'Rows that are too old for Meta';
+COMMENT ON COLUMN capi.run.skipped IS 'Rows that are not to be sent, such as opted-out leads';
+COMMENT ON COLUMN capi.run.pending IS 'Rows that are still to be sent';
+COMMENT ON COLUMN capi.run.requests IS 'HTTP requests, repeated ones included';
+COMMENT ON COLUMN capi.run.started_at IS 'When extract made the row';
+COMMENT ON COLUMN capi.run.finished_at IS 'When audit closed the run, or another run gave it up';
 
 -- The ledger ---------------------------------------------------------------------------------------------------------
 CREATE TABLE capi.delivery (
@@ -91,6 +111,15 @@ COMMENT ON COLUMN capi.delivery.run_key IS 'The run that works, or last worked, 
 COMMENT ON COLUMN capi.delivery.doubts IS 'How often it was sent with unknown outcome; more than 0 may mean a duplicate';
 COMMENT ON COLUMN capi.delivery.doubted_at IS 'When it was last sent with unknown outcome';
 COMMENT ON COLUMN capi.delivery.source_digest IS 'Digest of row and configuration; a changed one is judged again';
+COMMENT ON COLUMN capi.delivery.pipeline IS 'Name of the pipeline file';
+COMMENT ON COLUMN capi.delivery.transition_id IS 'The CRM''s id of the stage change';
+COMMENT ON COLUMN capi.delivery.event_name IS 'What the pipeline''s stage map makes of the stage; sent to Meta';
+COMMENT ON COLUMN capi.delivery.event_time IS 'When the lead moved to the stage; NULL where the source has no readable time';
+COMMENT ON COLUMN capi.delivery.status IS 'pending, delivered, rejected, in_doubt, quarantined, expired or skipped';
+COMMENT ON COLUMN capi.delivery.chunk_no IS 'The request body of that run that it was sent in';
+COMMENT ON COLUMN capi.delivery.fbtrace_id IS 'Of the last answer; what Meta''s support asks for';
+COMMENT ON COLUMN capi.delivery.first_seen_at IS 'When a run first extracted it';
+COMMENT ON COLUMN capi.delivery.updated_at IS 'When its status was last written';
 
 -- One row per HTTP attempt -------------------------------------------------------------------------------------------
 CREATE TABLE capi.request (
@@ -120,6 +149,18 @@ COMMENT ON COLUMN capi.request.part_end IS 'One past the last event of the chunk
 COMMENT ON COLUMN capi.request.without_lead_id IS 'The second try of an event whose lead id Meta does not know';
 COMMENT ON COLUMN capi.request.fbtrace_id IS 'What Meta''s support asks for';
 COMMENT ON COLUMN capi.request.outcome IS 'sending: no answer yet, or the worker died; in_doubt: outcome unknown';
+COMMENT ON COLUMN capi.request.request_id IS 'In the order of sending';
+COMMENT ON COLUMN capi.request.run_key IS 'The run that sent it';
+COMMENT ON COLUMN capi.request.chunk_no IS 'The chunk whose events it held';
+COMMENT ON COLUMN capi.request.attempt IS '1 for the first try of this part within a task';
+COMMENT ON COLUMN capi.request.mode IS 'live or test';
+COMMENT ON COLUMN capi.request.events IS 'How many events it held';
+COMMENT ON COLUMN capi.request.sent_at IS 'When it was about to be sent';
+COMMENT ON COLUMN capi.request.duration_ms IS 'Until the answer, in milliseconds';
+COMMENT ON COLUMN capi.request.http_status IS 'NULL where no answer came';
+COMMENT ON COLUMN capi.request.error_code IS 'Meta''s error code';
+COMMENT ON COLUMN capi.request.error_subcode IS 'Meta''s error subcode';
+COMMENT ON COLUMN capi.request.events_received IS 'How many events Meta says it received';
 
 -- One row per expectation and run ------------------------------------------------------------------------------------
 CREATE TABLE capi.quality (
@@ -138,6 +179,16 @@ CREATE TABLE capi.quality (
 );
 COMMENT ON TABLE capi.quality IS 'One row per Great Expectations expectation and run: counts, never values';
 COMMENT ON COLUMN capi.quality.reason IS 'The reason code that failing rows get';
+COMMENT ON COLUMN capi.quality.run_key IS 'The run whose rows were judged';
+COMMENT ON COLUMN capi.quality.position IS 'Place in the contract; a row gets the reason of the first rule that it breaks';
+COMMENT ON COLUMN capi.quality.expectation IS 'Type of the Great Expectations expectation';
+COMMENT ON COLUMN capi.quality.column_name IS 'The staged column that it is about; NULL for rules about the batch';
+COMMENT ON COLUMN capi.quality.description IS 'The rule as a sentence';
+COMMENT ON COLUMN capi.quality.severity IS 'critical stops the run; warning and info do not';
+COMMENT ON COLUMN capi.quality.checked IS 'Rows that the rule was applied to';
+COMMENT ON COLUMN capi.quality.failed IS 'Rows that break it';
+COMMENT ON COLUMN capi.quality.success IS 'Whether none broke it';
+COMMENT ON COLUMN capi.quality.observed IS 'A share or a number, for rules about the batch';
 
 -- In flight (internal) -----------------------------------------------------------------------------------------------
 CREATE TABLE capi.chunk (

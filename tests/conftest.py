@@ -1,0 +1,89 @@
+"""What all tests share: one embedded PostgreSQL, an empty database for each test that asks, the stand-in for Meta."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from psycopg import sql
+
+from crm_to_meta.models import DagRunFacts, Mode, Window
+from crm_to_meta.pipeline import PIPELINES_FOLDER, Pipeline, load_pipeline
+from demo.embedded_postgres import EmbeddedPostgres, running_postgres
+from demo.meta_stand_in.testing import StandIn, running_stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from crm_to_meta.warehouse import Connection
+
+SHARED_FOLDER = Path(__file__).resolve().parents[2] / "shared"
+
+_database_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A server for the whole session; its folder has a short name, since socket paths are limited to 100 characters."""
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder, running_postgres(Path(folder) / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The name of an empty database."""
+    name = f"test_{next(_database_numbers)}"
+    postgres.create_database(name)
+    yield name
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def warehouse(postgres: EmbeddedPostgres, database: str) -> Iterator[Connection]:
+    """An open connection to an empty database, in autocommit mode."""
+    with postgres.connect(database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def sqlalchemy_url(postgres: EmbeddedPostgres, database: str) -> str:
+    """The same database for Great Expectations."""
+    return postgres.sqlalchemy_url(database)
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    """A stand-in for Meta on a free loopback port."""
+    with running_stand_in() as server:
+        yield server
+
+
+@pytest.fixture
+def pipeline() -> Pipeline:
+    """The pipeline that comes with the project."""
+    return load_pipeline(PIPELINES_FOLDER / "conversion_leads.yaml")
+
+
+@pytest.fixture
+def today() -> datetime:
+    """Midnight UTC at the start of today."""
+    return datetime.combine(datetime.now(UTC).date(), time.min, tzinfo=UTC)
+
+
+@pytest.fixture
+def facts_of(today: datetime) -> Callable[..., DagRunFacts]:
+    """Make the facts of a DAG run; by default a live daily run of yesterday that looks back eight days."""
+
+    def make(
+        dag_run_id: str = "run", *, mode: Mode = Mode.LIVE, days: int = 8, end: datetime | None = None, sweep: bool = True
+    ) -> DagRunFacts:
+        last = end or today
+        window = Window(start=last - timedelta(days=days), end=last, is_sweep=sweep)
+        return DagRunFacts(dag_run_id=dag_run_id, run_type="scheduled" if sweep else "backfill", mode=mode, window=window)
+
+    return make

@@ -1,0 +1,129 @@
+"""What every DAG of this project keeps to."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from crm_to_meta.pipeline import load_pipelines
+from demo.environment import PROJECT_FOLDER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import AirflowHome
+
+pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("default")]
+
+STEPS = ["extract", "validate", "transform", "load", "audit"]
+
+
+@pytest.fixture(params=[pipeline.dag_id for pipeline in load_pipelines()])
+def dag(request: pytest.FixtureRequest, airflow_home: AirflowHome) -> Any:
+    """Each DAG of the project."""
+    return airflow_home.dag_bag.dags[request.param]
+
+
+def test_that_every_dag_file_imports(airflow_home: AirflowHome) -> None:
+    """No DAG file fails to import."""
+    assert airflow_home.dag_bag.import_errors == {}
+
+
+def test_that_each_pipeline_file_is_one_dag(airflow_home: AirflowHome) -> None:
+    """There are as many DAGs as pipeline files, with their names."""
+    assert sorted(airflow_home.dag_bag.dags) == sorted(pipeline.dag_id for pipeline in load_pipelines())
+
+
+def test_that_the_steps_have_one_vocabulary(dag: Any) -> None:
+    """Task ids are the five steps, in the order of the flow."""
+    assert [task.task_id for task in dag.topological_sort() if task.task_id in STEPS] == STEPS
+    assert len(dag.tasks) == len(STEPS)
+
+
+def test_that_every_interval_has_a_length(dag: Any) -> None:
+    """A scheduled run is about a period, not a moment: a bare @daily would be empty in Airflow 3."""
+    import pendulum
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+
+    interval = timetable.infer_manual_data_interval(run_after=pendulum.instance(dag.start_date).add(days=3))
+
+    assert (interval.end - interval.start).total_seconds() == 24 * 3600
+
+
+def test_that_every_task_may_be_tried_again(dag: Any) -> None:
+    """A retry policy decides by error class; without retries it could not."""
+    for task in dag.tasks:
+        assert type(task.retry_policy).__name__ == "CrmToMetaRetryPolicy"
+
+
+def test_that_the_audit_runs_whatever_happened(dag: Any) -> None:
+    """The audit is all_done and last: it decides whether the run is green."""
+    audit = dag.get_task("audit")
+
+    assert audit.trigger_rule == "all_done"
+    assert not audit.downstream_task_ids
+
+
+def test_that_the_docstring_is_the_runbook(dag: Any) -> None:
+    """The UI shows what to do when a task fails."""
+    assert "when it fails" in dag.doc_md
+    for step in STEPS:
+        assert f"`{step}`" in dag.doc_md
+
+
+def test_that_params_are_typed_and_described(dag: Any) -> None:
+    """Whoever triggers the DAG by hand sees what each parameter means."""
+    for name in ("mode", "date", "test_event_code"):
+        assert dag.params.get_param(name).description
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT_FOLDER / "dags").glob("*.py")), ids=lambda path: path.name)
+def test_that_dag_files_stay_thin(path: Path) -> None:
+    """A DAG file wires; it has no more than 120 lines and imports nothing heavy while it is parsed."""
+    source = path.read_text()
+    imported = {
+        node.module if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.parse(source).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+
+    assert len(source.splitlines()) <= 120
+    assert not {name for name in imported if name and name.split(".")[0] in {"pandas", "great_expectations", "psycopg"}}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PROJECT_FOLDER / "include/crm_to_meta").glob("*.py")), ids=lambda path: path.name
+)
+def test_that_the_core_imports_no_airflow(path: Path) -> None:
+    """The core runs without Airflow, so that it can be tested and reused without it."""
+    assert "airflow" not in _imported_packages(path)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_that_steps_do_not_import_each_other(step: str) -> None:
+    """Only the DAG joins the steps."""
+    modules = _imported_modules(PROJECT_FOLDER / "include/crm_to_meta" / f"{step}.py")
+
+    assert not modules & {f"crm_to_meta.{other}" for other in STEPS if other != step}
+
+
+@pytest.mark.parametrize("folder", ["dags", "plugins", "include/crm_to_meta"])
+def test_that_production_imports_nothing_of_the_demo(folder: str) -> None:
+    """What `make run` needs is not needed on a worker."""
+    for path in (PROJECT_FOLDER / folder).rglob("*.py"):
+        assert "demo" not in _imported_packages(path), path
+
+
+def _imported_modules(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def _imported_packages(path: Path) -> set[str]:
+    return {module.split(".")[0] for module in _imported_modules(path)}
