@@ -6,6 +6,7 @@ lead_id, fbc and fbp are sent as they are, as Meta wants it.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,8 @@ UNMATCHABLE_SETS: Final = (
     frozenset({"fn", "ge"}),
     frozenset({"ln", "ge"}),
 )
+
+_HASH_OF_NOTHING: Final = hashlib.sha256(b"").hexdigest()
 
 FieldCounts = dict[str, Counter[str]]
 
@@ -112,7 +115,10 @@ def _hash_pairs(
 
 
 def _hashed(normalized: str | DropReason) -> str | DropReason:
-    return hash_normalized(normalized) if isinstance(normalized, str) else normalized
+    if not isinstance(normalized, str):
+        return normalized
+    hashed = hash_normalized(normalized)
+    return DropReason.BLANK if hashed == _HASH_OF_NOTHING else hashed  # somebody hashed a blank before us
 
 
 def _click_ids(
