@@ -34,7 +34,7 @@ class EmbeddedPostgres:
     def create_database(self, name: str) -> None:
         """Create a database unless it is there."""
         with self.connect() as connection:
-            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def sqlalchemy_url(self, database: str) -> str:
