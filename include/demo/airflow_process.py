@@ -30,6 +30,7 @@ def airflow_environment(connections: Mapping[str, str], *, home: Path = AIRFLOW_
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "PYTHONPATH": os.pathsep.join([str(PROJECT_FOLDER / "include"), str(PROJECT_FOLDER / "plugins")]),
         "PYTHONWARNINGS": "ignore",
         "GX_ANALYTICS_ENABLED": "false",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Final
 
 import psutil
@@ -26,28 +26,35 @@ def tracked_process(
     _FOLDER.mkdir(parents=True, exist_ok=True)
     record = _FOLDER / f"{name}.json"
     if record.exists():
-        _end_leftover(json.loads(record.read_text()))
+        _end(_find_recorded(json.loads(record.read_text())))
     process = subprocess.Popen(list(command), env=dict(environment), stdout=log, stderr=log)
     record.write_text(json.dumps({"pid": process.pid, "created": psutil.Process(process.pid).create_time()}))
     try:
         yield process
     finally:
-        if process.poll() is None:
-            process.terminate()
+        _end(_family(psutil.Process(process.pid)) if process.poll() is None else [])
         process.wait()
         record.unlink(missing_ok=True)
 
 
-def _end_leftover(record: Mapping[str, float]) -> None:
-    """End a recorded process with its children, unless its id is another program's by now."""
+def _find_recorded(record: Mapping[str, float]) -> list[psutil.Process]:
+    """Return a recorded process with its children; nothing where its id is another program's by now."""
     try:
         process = psutil.Process(int(record["pid"]))
-        if process.create_time() != record["created"]:
-            return
-        family = [process, *process.children(recursive=True)]
+        return _family(process) if process.create_time() == record["created"] else []
     except psutil.NoSuchProcess:
-        return
-    for member in family:
-        member.terminate()
-    for member in psutil.wait_procs(family, timeout=_PATIENCE_S)[1]:
-        member.kill()
+        return []
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    """Ask the processes to end, and end those that do not."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(processes, timeout=_PATIENCE_S)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

@@ -7,6 +7,7 @@ the environment or .env names them.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
@@ -120,7 +121,13 @@ def _shown(path: Path) -> str:
     return os.path.relpath(path)
 
 
+def end_on_sigterm() -> None:
+    """Let a polite kill end this process as Ctrl-C does: with everything that it started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 if __name__ == "__main__":
+    end_on_sigterm()
     try:
         sys.exit(main())
     except subprocess.CalledProcessError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 
 from crm_to_meta.models import Mode, Status
+from crm_to_meta.reason_texts import explain_reason
 from demo.progress import STEPS
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ def _stage_table(run: dict[str, Any]) -> Table:
 def _reason_table(reasons: dict[str, int]) -> Table:
     table = Table("reason", title="Why", title_justify="left")
     table.add_column("rows", justify="right")
+    table.add_column("meaning")
     for reason, rows in sorted(reasons.items(), key=lambda item: -item[1]):
-        table.add_row(reason, _number(rows))
+        table.add_row(reason, _number(rows), explain_reason(reason).meaning)
     return table
 
 
