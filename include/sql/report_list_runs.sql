@@ -1,6 +1,7 @@
 -- This run and the audited ones before it, of the same pipeline and mode; the newest first.
-SELECT known.run_key, known.window_end, known.extracted, known.delivered, known.pending, known.rejected,
-    known.quarantined
+SELECT known.run_key, known.window_end, known.extracted, known.delivered,
+    known.pending - coalesce((known.figures -> 'by_stage' -> '(not transformed)' ->> 'pending')::bigint, 0) AS ready,
+    known.rejected, known.quarantined
 FROM capi.run AS shown
 JOIN capi.run AS known USING (pipeline, mode)
 WHERE shown.run_key = %(run_key)s

@@ -1,0 +1,7 @@
+"""The report of a run: one self-contained HTML page of counts, ids and names."""
+
+from __future__ import annotations
+
+from crm_to_meta.report.page import render_report
+
+__all__ = ["render_report"]

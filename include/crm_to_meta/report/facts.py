@@ -1,0 +1,230 @@
+"""What the warehouse knows about a run: a run key in, counts, ids and names out. Reads this project's own tables only.
+
+A run that was audited shows the figures of its audit; for any other the ledger is counted as it is now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from crm_to_meta.errors import ConfigurationError
+from crm_to_meta.models import Mode, Status
+from crm_to_meta.warehouse import Connection, Cursor, execute
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+MAX_FAILED_REQUESTS: Final = 20
+MAX_RUNS: Final = 30
+NO_STAGE: Final = "(none)"  # audit_count_ledger.sql
+ALL_STAGES: Final = "(sent)"  # audit_count_chunks.sql: what was sent of a test run
+NOT_TRANSFORMED: Final = "(not transformed)"  # audit_count_chunks.sql
+
+StageCounts = dict[str, dict[Status, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A row of capi.run; the figures apart."""
+
+    run_key: str
+    pipeline: str
+    mode: Mode
+    dag_run_id: str
+    run_type: str
+    pass_no: int
+    window_start: datetime
+    window_end: datetime
+    is_sweep: bool
+    configuration_digest: str
+    state: str
+    lease_until: datetime
+    stop_reason: str | None
+    quality_verdict: str | None
+    extracted: int
+    held: int
+    taken_over: int
+    timings: Mapping[str, float]
+    started_at: datetime
+    finished_at: datetime | None
+    read_at: datetime
+
+    @property
+    def is_audited(self) -> bool:
+        """Say whether the audit has closed the run; a run that is taken up again is open again."""
+        return self.state in {"succeeded", "failed"}
+
+
+class Rule(NamedTuple):
+    """A row of capi.quality."""
+
+    expectation: str
+    reason: str
+    description: str
+    severity: str
+    checked: int
+    failed: int
+    success: bool
+    observed: str | None
+
+
+class Outcome(NamedTuple):
+    """Requests with one outcome, and the events they held."""
+
+    outcome: str
+    requests: int
+    events: int
+
+
+class MetaAnswer(NamedTuple):
+    """Requests with one answer of Meta's."""
+
+    http_status: int | None
+    code: int | None
+    subcode: int | None
+    requests: int
+
+
+class Durations(NamedTuple):
+    """How long requests with an answer took."""
+
+    requests: int
+    median_ms: float | None
+    p95_ms: float | None
+
+
+class FailedRequest(NamedTuple):
+    """A request that delivered nothing."""
+
+    sent_at: datetime
+    outcome: str
+    chunk_no: int
+    events: int
+    http_status: int | None
+    code: int | None
+    subcode: int | None
+    fbtrace_id: str | None
+
+
+class PastRun(NamedTuple):
+    """A run of the same pipeline and mode."""
+
+    run_key: str
+    window_end: datetime
+    extracted: int
+    delivered: int
+    ready: int
+    rejected: int
+    quarantined: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that the page shows."""
+
+    run: Run
+    counts: Mapping[Status, int]
+    by_stage: StageCounts
+    by_reason: Mapping[str, int]
+    fields: Mapping[str, Mapping[str, int]]
+    accepted: int
+    rules: Sequence[Rule]
+    outcomes: Sequence[Outcome]
+    answers: Sequence[MetaAnswer]
+    durations: Durations
+    failed_requests: Sequence[FailedRequest]
+    past_runs: Sequence[PastRun]
+
+    @property
+    def handed_over(self) -> int:
+        """Return the rows that a later run took and counts; of a run that was given up, all that it left."""
+        if self.run.state == "abandoned" and self.run.mode is Mode.LIVE:
+            return self.run.extracted - sum(self.counts.values())
+        return self.run.taken_over
+
+    @property
+    def uncounted(self) -> int:
+        """Return the extracted rows that no status is on record for; negative where a law is broken."""
+        return self.run.extracted - self.handed_over - sum(self.counts.values())
+
+
+def read_facts(connection: Connection, run_key: str) -> Facts:
+    """Read everything about a run.
+
+    Raises:
+        ConfigurationError: there is no such run.
+    """
+    scope = {"run_key": run_key}
+    latest = {**scope, "limit": MAX_RUNS}
+    worst = {**scope, "limit": MAX_FAILED_REQUESTS}
+    run, row = _read_run(connection, run_key)
+    if run.is_audited:
+        figures = row["figures"]
+        counts = {status: int(row[status]) for status in Status}
+        by_stage, by_reason = _stages_of(figures.get("by_stage", {})), figures.get("by_reason", {})
+        per_field = figures.get("fields", {})
+    else:
+        counts, by_stage, by_reason = _count_so_far(connection, run)
+        per_field = _single(execute(connection, "audit_sum_fields", scope)) or {}
+    return Facts(
+        run=run,
+        counts=counts,
+        by_stage=by_stage,
+        by_reason=by_reason,
+        fields=per_field,
+        accepted=int(_single(execute(connection, "report_count_accepted", scope))),
+        rules=[Rule(*found) for found in execute(connection, "report_list_quality", scope)],
+        outcomes=[Outcome(*found) for found in execute(connection, "report_count_outcomes", scope)],
+        answers=[MetaAnswer(*found) for found in execute(connection, "report_count_answers", scope)],
+        durations=Durations(*execute(connection, "report_measure_requests", scope).fetchall()[0]),
+        failed_requests=[FailedRequest(*found) for found in execute(connection, "report_list_failed_requests", worst)],
+        past_runs=[PastRun(*found) for found in execute(connection, "report_list_runs", latest)],
+    )
+
+
+def _read_run(connection: Connection, run_key: str) -> tuple[Run, dict[str, Any]]:
+    cursor = execute(connection, "report_read_run", {"run_key": run_key})
+    found = cursor.fetchone()
+    if found is None:
+        raise ConfigurationError(
+            f"There is no run {run_key[:60]!r} in this warehouse; `SELECT run_key FROM capi.run ORDER BY started_at` "
+            "lists the runs that there are."
+        )
+    names = [column.name for column in cursor.description or ()]
+    row = dict(zip(names, found, strict=True))
+    values = {field.name: row[field.name] for field in fields(Run)}
+    return Run(**{**values, "mode": Mode(row["mode"])}), row
+
+
+def _count_so_far(connection: Connection, run: Run) -> tuple[dict[Status, int], StageCounts, dict[str, int]]:
+    """Count what the ledger has; test and preview runs, which leave it alone, count what requests delivered."""
+    scope = {"run_key": run.run_key}
+    counts = dict.fromkeys(Status, 0)
+    by_stage: StageCounts = {}
+    by_reason: dict[str, int] = {}
+    if run.mode is not Mode.LIVE:
+        outcomes = {outcome: int(events) for outcome, _, events in execute(connection, "report_count_outcomes", scope)}
+        counts[Status.DELIVERED] = outcomes.get("delivered", 0)
+        return counts, by_stage, by_reason
+    for stage, found, reason, number in execute(connection, "audit_count_ledger", scope):
+        status = Status(found)
+        counts[status] += number
+        per_status = by_stage.setdefault(stage, {})
+        per_status[status] = per_status.get(status, 0) + number
+        if reason:
+            by_reason[reason] = by_reason.get(reason, 0) + number
+    return counts, by_stage, by_reason
+
+
+def _stages_of(figures: Mapping[str, Mapping[str, int]]) -> StageCounts:
+    return {
+        stage: {Status(status): number for status, number in per_status.items()}
+        for stage, per_status in figures.items()
+    }
+
+
+def _single(cursor: Cursor) -> Any:
+    row = cursor.fetchone()
+    return row[0] if row else None

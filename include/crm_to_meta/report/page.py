@@ -1,0 +1,130 @@
+"""The report of a run: a run key in, one self-contained HTML page of counts, ids and names out.
+
+The page loads nothing, runs nothing and holds no value of a row. Facts are read by `facts`, put into words by
+`verdict` and into shape by `view` and `trend`, and set by `templates/report.html`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from psycopg.pq import TransactionStatus
+
+from crm_to_meta.report import verdict as words
+from crm_to_meta.report import view
+from crm_to_meta.report.facts import MAX_FAILED_REQUESTS, read_facts
+from crm_to_meta.report.trend import trend_of
+from crm_to_meta.report.words import MODE_WORDS, OUTCOME_WORDS, STATE_NAMES
+from crm_to_meta.warehouse import Connection, execute
+
+if TYPE_CHECKING:
+    from crm_to_meta.report.facts import Facts
+
+TEMPLATES_FOLDER: Final = Path(__file__).resolve().parent / "templates"
+SECONDS_PER_MINUTE: Final = 60
+SMALLEST_SHARE: Final = 0.001
+
+
+def render_report(connection: Connection, run_key: str) -> str:
+    """Return the page of a run, whatever its state.
+
+    Args:
+        connection: to the warehouse; read only.
+        run_key: a key of capi.run.
+
+    Raises:
+        ConfigurationError: there is no such run.
+        WarehouseError: a statement failed.
+    """
+    is_free = connection.info.transaction_status == TransactionStatus.IDLE
+    with connection.transaction():
+        if is_free:
+            execute(connection, "report_begin_snapshot")
+        facts = read_facts(connection, run_key)
+    return _environment().get_template("report.html").render(_shown(facts))
+
+
+def number(value: float) -> str:
+    """Return a whole number with thousands separators."""
+    return f"{value:,.0f}"
+
+
+def percent(share: float) -> str:
+    """Return a share with one decimal; something never looks like nothing, nor almost all like all."""
+    if 0 < share < SMALLEST_SHARE:
+        return "< 0.1%"
+    if 1 - SMALLEST_SHARE < share < 1:
+        return "> 99.9%"
+    return f"{share:.1%}" if 0 < share < 1 else f"{share:.0%}"
+
+
+def prose(text: str) -> list[tuple[bool, str]]:
+    """Return the parts of a sentence, and for each whether it is code: what stands between backticks."""
+    return [(position % 2 == 1, part) for position, part in enumerate(text.split("`"))]
+
+
+def duration(seconds: float) -> str:
+    """Return a duration with the two units that matter."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < SECONDS_PER_MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), SECONDS_PER_MINUTE)
+    hours, minutes_left = divmod(minutes, SECONDS_PER_MINUTE)
+    return f"{hours:,} h {minutes_left} min" if hours else f"{minutes} min {rest} s"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "duration": duration,
+        "prose": prose,
+        "moment": words.moment_in_words,
+    }
+    return environment
+
+
+def _shown(facts: Facts) -> dict[str, Any]:
+    """Return all that the template names."""
+    look, on_record = view.findings_of(facts)
+    field_rows, rows_read = view.field_rows_of(facts)
+    run = facts.run
+    return {
+        "facts": facts,
+        "run": run,
+        "utc": UTC,
+        "verdict": words.verdict_of(facts),
+        "notices": words.notices_of(facts),
+        "window": words.window_of(facts),
+        "state_name": STATE_NAMES[run.state],
+        "mode_name": MODE_WORDS[run.mode].name,
+        "took_s": ((run.finished_at or run.read_at) - run.started_at).total_seconds(),
+        "slices": view.slices_of(facts),
+        "thinnest_slice": view.THINNEST_SLICE,
+        "absent_statuses": view.absent_statuses(facts),
+        "funnel": view.funnel_of(facts),
+        "look": look,
+        "on_record": on_record,
+        "unexplained": view.unexplained_count(facts, look),
+        "field_rows": field_rows,
+        "rows_read": rows_read,
+        "rule_rows": view.rule_rows_of(facts),
+        "step_rows": view.step_rows_of(run.timings),
+        "outcome_words": OUTCOME_WORDS,
+        "failed_total": sum(row.requests for row in facts.outcomes if row.outcome not in {"sending", "delivered"}),
+        "max_failed_requests": MAX_FAILED_REQUESTS,
+        "trend": trend_of(facts),
+    }

@@ -1,0 +1,145 @@
+"""The last runs as small column charts: past runs in, columns in percent of a chart's width and height out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from crm_to_meta.models import Mode, Status
+from crm_to_meta.report.verdict import unbuilt_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from crm_to_meta.report.facts import Facts, PastRun
+
+FEWEST_SLOTS: Final = 14  # so that a single run is a column and no wall
+COLUMN_SHARE: Final = 0.62  # of a slot; the rest is air
+LOWEST_COLUMN: Final = 2.0  # percent: a small number is not nothing
+
+
+class Column(NamedTuple):
+    """A run in one chart; all numbers in percent of the chart."""
+
+    run_key: str
+    day: str
+    text: str
+    is_shown_run: bool
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Chart(NamedTuple):
+    """One measure over the runs."""
+
+    name: str
+    meaning: str
+    latest: str
+    highest: str
+    columns: list[Column]
+
+
+class TrendRow(NamedTuple):
+    """The same in numbers."""
+
+    run_key: str
+    day: str
+    extracted: int
+    delivered: int
+    held_back: int
+    quarantined_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """Charts above each other that share one axis."""
+
+    charts: list[Chart]
+    rows: list[TrendRow]
+    empty_slots: list[float]
+    slot_width: float
+    first_day: str
+    last_day: str
+    last_x: float
+
+
+def trend_of(facts: Facts) -> Trend:
+    """Return the charts of the runs up to this one, oldest first."""
+    runs = [_as_shown(facts, run) for run in reversed(facts.past_runs)]
+    rows = [_row_of(run, is_preview=facts.run.mode is Mode.PREVIEW) for run in runs]
+    slots = max(len(rows), FEWEST_SLOTS)
+    sent = "Ready" if facts.run.mode is Mode.PREVIEW else "Delivered"
+    measures: list[tuple[str, str, list[float], list[str]]] = [
+        (sent, "events", [row.delivered for row in rows], [f"{row.delivered:,}" for row in rows]),
+        ("Held back", "before or by Meta", [row.held_back for row in rows], [f"{row.held_back:,}" for row in rows]),
+        (
+            "Share quarantined",
+            "of the rows picked",
+            [row.quarantined_share for row in rows],
+            [f"{row.quarantined_share:.1%}" for row in rows],
+        ),
+    ]
+    width = 100 / slots
+    return Trend(
+        charts=[_chart(name, meaning, values, texts, rows, width) for name, meaning, values, texts in measures],
+        rows=rows[::-1],
+        empty_slots=[number * width for number in range(len(rows), slots)],
+        slot_width=width * COLUMN_SHARE,
+        first_day=rows[0].day,
+        last_day=rows[-1].day,
+        last_x=(len(rows) - 1) * width + width * COLUMN_SHARE,
+    )
+
+
+def _chart(
+    name: str, meaning: str, values: Sequence[float], texts: Sequence[str], rows: Sequence[TrendRow], width: float
+) -> Chart:
+    highest = max(values)
+    heights = [max(LOWEST_COLUMN, value / highest * 100) if value else 0 for value in values]
+    columns = [
+        Column(
+            run_key=row.run_key,
+            day=row.day,
+            text=text,
+            is_shown_run=position == len(rows) - 1,
+            x=position * width,
+            y=100 - height,
+            width=width * COLUMN_SHARE,
+            height=height,
+        )
+        for position, (row, text, height) in enumerate(zip(rows, texts, heights, strict=True))
+    ]
+    return Chart(name, meaning, texts[-1], texts[list(values).index(highest)], columns)
+
+
+def _as_shown(facts: Facts, run: PastRun) -> PastRun:
+    """This run has the counts of the page, also where its audit has yet to write them down."""
+    if run.run_key != facts.run.run_key:
+        return run
+    counts = facts.counts
+    return run._replace(
+        delivered=counts[Status.DELIVERED],
+        ready=counts[Status.PENDING] - unbuilt_count(facts),
+        rejected=counts[Status.REJECTED],
+        quarantined=counts[Status.QUARANTINED],
+    )
+
+
+def _row_of(run: PastRun, *, is_preview: bool) -> TrendRow:
+    return TrendRow(
+        run_key=run.run_key,
+        day=_day(run.window_end),
+        extracted=run.extracted,
+        delivered=run.ready if is_preview else run.delivered,
+        held_back=run.quarantined + run.rejected,
+        quarantined_share=run.quarantined / run.extracted if run.extracted else 0,
+    )
+
+
+def _day(window_end: datetime) -> str:
+    last = window_end.astimezone(UTC) - timedelta(seconds=1)
+    return f"{last.day} {last:%b %Y}"

@@ -1,0 +1,283 @@
+"""What the page shows, ready to be set: facts of a run in, rows with words, shares and the widths of bars out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from crm_to_meta.models import Mode, Reason, Status
+from crm_to_meta.reason_texts import explain_drop, explain_reason
+from crm_to_meta.report.facts import ALL_STAGES, NO_STAGE, NOT_TRANSFORMED
+from crm_to_meta.report.verdict import BATCH_RULE, NEEDS_A_LOOK, listed, unbuilt_count
+from crm_to_meta.report.words import (
+    FIELD_WORDS,
+    HANDED_OVER,
+    PREVIEW_PENDING,
+    SEVERITY_WORDS,
+    STATUS_WORDS,
+    STEP_MEANINGS,
+    STEPS,
+    TEST_DELIVERED,
+    UNBUILT,
+    UNCOUNTED_DEFECT,
+    UNCOUNTED_WORDS,
+    Words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from crm_to_meta.report.facts import Facts, Rule
+
+STATUS_ORDER: Final = (
+    Status.DELIVERED,
+    Status.PENDING,
+    Status.IN_DOUBT,
+    Status.QUARANTINED,
+    Status.REJECTED,
+    Status.EXPIRED,
+    Status.SKIPPED,
+)
+THINNEST_SLICE: Final = 1.2  # percent of the bar: thinner ones could not be seen
+MAX_STAGES: Final = 30
+LONGEST_NAME: Final = 60
+STAGE_NOTES: Final = {
+    NO_STAGE: "no stage given",
+    ALL_STAGES: "all stages together",
+    NOT_TRANSFORMED: "not built",
+}
+_LOOKS_PERSONAL: Final = re.compile(r"@|(?:\d[\s()./-]*){7}")  # an address or a phone in a column taken for the stage
+HIDDEN_STAGE: Final = "hidden: looks like personal data"
+
+
+class Slice(NamedTuple):
+    """A part of a stacked bar, and its row of the table below; `start` and `width` are percent."""
+
+    key: str
+    name: str
+    meaning: str
+    rows: int
+    share: float
+    start: float
+    width: float
+
+
+class StageRow(NamedTuple):
+    """A CRM stage with its rows per status; `is_note` where it is no stage's name."""
+
+    name: str
+    is_note: bool
+    cells: list[int]
+    total: int
+    delivered_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """The table of stages."""
+
+    names: list[str]
+    rows: list[StageRow]
+    totals: list[int]
+    total: int
+
+
+class Finding(NamedTuple):
+    """A reason with its count and words."""
+
+    code: str
+    rows: int
+    meaning: str
+    remedy: str
+
+
+class FieldRow(NamedTuple):
+    """One of Meta's fields: usable, dropped and absent values."""
+
+    field: str
+    name: str
+    priority: str
+    usable: int
+    share: float
+    dropped: int
+    dropped_share: float
+    why: str
+
+
+class RuleRow(NamedTuple):
+    """A rule of the data contract with its mark."""
+
+    rule: Rule
+    mark: str
+    verdict: str
+    severity: Words
+    is_batch: bool
+
+
+class StepRow(NamedTuple):
+    """A step's seconds of work; `width` is percent of the longest."""
+
+    name: str
+    meaning: str
+    seconds: float
+    width: float
+
+
+def slices_of(facts: Facts) -> list[Slice]:
+    """Return the statuses that occur, in the order of the bar."""
+    unbuilt = unbuilt_count(facts) if facts.run.mode is Mode.PREVIEW else 0
+    counts = {**facts.counts, Status.PENDING: facts.counts[Status.PENDING] - unbuilt}
+    candidates: list[tuple[str, Words, int]] = [
+        *((status, status_words(facts, status), counts[status]) for status in STATUS_ORDER),
+        ("unbuilt", UNBUILT, unbuilt),
+        ("handed_over", HANDED_OVER, facts.handed_over),
+        ("uncounted", UNCOUNTED_WORDS.get(facts.run.state, UNCOUNTED_DEFECT), facts.uncounted),
+    ]
+    found = [candidate for candidate in candidates if candidate[2] > 0]
+    total = sum(count for _, _, count in found)
+    widths = _visible_widths([count / total * 100 for _, _, count in found])
+    starts = [sum(widths[:position]) for position in range(len(widths))]
+    return [
+        Slice(key, words.name, words.meaning, count, count / total, start, width)
+        for (key, words, count), start, width in zip(found, starts, widths, strict=True)
+    ]
+
+
+def absent_statuses(facts: Facts) -> str:
+    """Return the names of statuses without a row, as part of a sentence."""
+    return listed([str(status).replace("_", " ") for status in STATUS_ORDER if not facts.counts[status]], "or")
+
+
+def status_words(facts: Facts, status: Status) -> Words:
+    """Return name and meaning of a status, which depend on the mode."""
+    if facts.run.mode is Mode.PREVIEW and status is Status.PENDING:
+        return PREVIEW_PENDING
+    if facts.run.mode is Mode.TEST and status is Status.DELIVERED:
+        return TEST_DELIVERED
+    return STATUS_WORDS[status]
+
+
+def funnel_of(facts: Facts) -> Funnel:
+    """Return the stages, the busiest first: a lead that reaches a late stage has been through the early ones."""
+    by_name: dict[tuple[bool, str], dict[Status, int]] = {}
+    for stage, per_status in facts.by_stage.items():
+        merged = by_name.setdefault(_shown_stage(stage), {})
+        for status, number in per_status.items():
+            merged[status] = merged.get(status, 0) + number
+    ordered = sorted(by_name.items(), key=lambda item: (item[0][0], -sum(item[1].values()), item[0][1]))
+    kept, others = ordered[:MAX_STAGES], ordered[MAX_STAGES:]
+    if others:
+        rest = {status: sum(per_status.get(status, 0) for _, per_status in others) for status in Status}
+        kept.append(((True, f"{len(others):,} further stages"), rest))
+    statuses = [status for status in STATUS_ORDER if any(per_status.get(status) for _, per_status in kept)]
+    rows = [_stage_row(name, per_status, statuses, is_note=is_note) for (is_note, name), per_status in kept]
+    return Funnel(
+        names=[_column_name(facts, status) for status in statuses],
+        rows=rows,
+        totals=[sum(row.cells[position] for row in rows) for position in range(len(statuses))],
+        total=sum(row.total for row in rows),
+    )
+
+
+def findings_of(facts: Facts) -> tuple[list[Finding], list[Finding]]:
+    """Return the reasons that somebody should look at, and those that are only on record; most rows first."""
+    on_record = _reasons_on_record(facts)
+    found = sorted(facts.by_reason.items(), key=lambda item: (-item[1], item[0]))
+    findings = [Finding(code, count, *_words_of(code)) for code, count in found]
+    look = [finding for finding in findings if finding.code not in on_record]
+    return look, [finding for finding in findings if finding.code in on_record]
+
+
+def unexplained_count(facts: Facts, look: Sequence[Finding]) -> int:
+    """Return how many rows need a look without a reason on record (test runs count per request, not per event)."""
+    return sum(facts.counts[status] for status in (*NEEDS_A_LOOK, Status.IN_DOUBT)) - sum(
+        finding.rows for finding in look
+    )
+
+
+def field_rows_of(facts: Facts) -> tuple[list[FieldRow], int]:
+    """Return Meta's fields in the order of Meta's priorities, and the number of rows whose fields were read."""
+    rows_read = max([facts.accepted, *(sum(outcomes.values()) for outcomes in facts.fields.values())])
+    known = [field for field in FIELD_WORDS if field in facts.fields]
+    others = sorted(set(facts.fields) - set(known))
+    return [_field_row(field, facts.fields[field], rows_read) for field in (*known, *others) if rows_read], rows_read
+
+
+def rule_rows_of(facts: Facts) -> list[RuleRow]:
+    """Return the rules of the contract with what their marks say."""
+    return [_rule_row(rule) for rule in facts.rules]
+
+
+def step_rows_of(timings: Mapping[str, float]) -> list[StepRow]:
+    """Return the steps that have worked, in their order."""
+    longest = max([*timings.values(), 0.001])
+    names = [*(step for step in STEPS if step in timings), *sorted(set(timings) - set(STEPS))]
+    return [StepRow(name, STEP_MEANINGS.get(name, ""), timings[name], timings[name] / longest * 100) for name in names]
+
+
+def _column_name(facts: Facts, status: Status) -> str:
+    """A preview's pending rows are ready, unless some were not built."""
+    return (STATUS_WORDS[status] if unbuilt_count(facts) else status_words(facts, status)).name
+
+
+def _visible_widths(shares: Sequence[float]) -> list[float]:
+    """Widen what is too thin to be seen, at the cost of what is not; the sum stays 100."""
+    thin = [share for share in shares if share < THINNEST_SLICE]
+    if not thin:
+        return list(shares)
+    room = (100 - len(thin) * THINNEST_SLICE) / (100 - sum(thin))
+    return [THINNEST_SLICE if share < THINNEST_SLICE else share * room for share in shares]
+
+
+def _shown_stage(stage: str) -> tuple[bool, str]:
+    """Return whether it is a note, and the stage's name: cut where it is long, hidden where it is no stage."""
+    if stage in STAGE_NOTES:
+        return True, STAGE_NOTES[stage]
+    if _LOOKS_PERSONAL.search(stage):
+        return True, HIDDEN_STAGE
+    return False, stage if len(stage) <= LONGEST_NAME else f"{stage[:LONGEST_NAME]}\u2026"
+
+
+def _stage_row(name: str, per_status: Mapping[Status, int], statuses: Sequence[Status], *, is_note: bool) -> StageRow:
+    total = sum(per_status.values())
+    delivered = per_status.get(Status.DELIVERED, 0)
+    return StageRow(
+        name, is_note, [per_status.get(status, 0) for status in statuses], total, delivered / total if total else 0
+    )
+
+
+def _reasons_on_record(facts: Facts) -> set[str]:
+    """Return the reasons that ask for nothing; unmapped stages belong to them where the pipeline skips them."""
+    codes: set[str] = {Reason.OPTED_OUT, Reason.EVENT_TOO_OLD, Reason.SENT_WITHOUT_LEAD_ID}
+    is_unmapped_skipped = facts.counts[Status.SKIPPED] > facts.by_reason.get(Reason.OPTED_OUT, 0)
+    return codes | {Reason.STAGE_UNMAPPED} if is_unmapped_skipped else codes
+
+
+def _words_of(code: str) -> tuple[str, str]:
+    text = explain_reason(code)
+    return text.meaning, text.remedy
+
+
+def _field_row(field: str, outcomes: Mapping[str, int], rows_read: int) -> FieldRow:
+    usable = outcomes.get("usable", 0)
+    dropped = {code: number for code, number in outcomes.items() if code != "usable" and number}
+    words = FIELD_WORDS.get(field, Words(field, ""))
+    why = [f"{number:,} {explain_drop(code)}" for code, number in sorted(dropped.items(), key=lambda item: -item[1])]
+    lost = sum(dropped.values())
+    return FieldRow(
+        field, words.name, words.meaning, usable, usable / rows_read, lost, lost / rows_read, ", ".join(why)
+    )
+
+
+def _rule_row(rule: Rule) -> RuleRow:
+    is_batch = rule.expectation == BATCH_RULE
+    severity = SEVERITY_WORDS.get(rule.severity, Words(rule.severity, ""))
+    if not rule.checked:
+        return RuleRow(rule, "none", "Nothing to check", severity, is_batch)
+    if rule.success:
+        return RuleRow(rule, "pass", "Holds", severity, is_batch)
+    mark, verdict = {"critical": ("fail", "Refused"), "info": ("note", "Set aside")}.get(
+        rule.severity, ("fail", "Held back")
+    )
+    return RuleRow(rule, mark, verdict, severity, is_batch)

@@ -1,0 +1,680 @@
+"""The report of a run: that it tells what the tables say, in each state, and nothing about a person."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from daily_run import Company, configured
+
+from crm_to_meta.errors import ConfigurationError, CredentialsError
+from crm_to_meta.models import Mode, Status
+from crm_to_meta.report import render_report
+from crm_to_meta.report.view import HIDDEN_STAGE
+from crm_to_meta.warehouse import migrate
+from demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.warehouse import Connection
+    from demo.embedded_postgres import EmbeddedPostgres
+    from demo.meta_stand_in.testing import StandIn
+
+LEADS = 600
+VOID_TAGS = {"meta", "br"}
+LOADING_TAGS = {
+    "script",
+    "link",
+    "img",
+    "iframe",
+    "object",
+    "embed",
+    "base",
+    "form",
+    "audio",
+    "video",
+    "source",
+    "image",
+}
+
+
+@dataclass(slots=True)
+class Page(HTMLParser):
+    """A page taken apart."""
+
+    source: str
+    tags: Counter[str] = field(default_factory=Counter)
+    attributes: list[tuple[str, str, str]] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    open_tags: list[str] = field(default_factory=list)
+    data: list[dict[str, str]] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        HTMLParser.__init__(self)
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take down an element."""
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self.data.append({name.removeprefix("data-"): value or "" for name, value in attrs if name.startswith("data-")})
+        if tag not in VOID_TAGS and not self.is_self_closing():
+            self.open_tags.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take down an element of SVG."""
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Check that it is the element opened last."""
+        if not self.open_tags or self.open_tags.pop() != tag:
+            self.mistakes.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        """Take down a text."""
+        if self.open_tags and self.open_tags[-1] != "style":
+            self.texts.append(data)
+
+    def is_self_closing(self) -> bool:
+        """Say whether the current element has no end tag."""
+        return (self.get_starttag_text() or "").endswith("/>")
+
+    @property
+    def text(self) -> str:
+        """What a reader sees, with single spaces."""
+        return " ".join("".join(self.texts).split())
+
+    @property
+    def verdict(self) -> str:
+        """The page's first sentence."""
+        match = re.search(r'<h1 id="verdict">(.*?)</h1>', self.source, re.DOTALL)
+        assert match
+        return html.unescape(match[1])
+
+    def counts(self, key: str, value: str = "count") -> dict[str, int]:
+        """Return the numbers that elements carry, by what they are about."""
+        return {data[key]: int(data[value]) for data in self.data if key in data and value in data}
+
+    def columns(self, text: str = "[^<]*") -> int:
+        """Return the number of columns in the charts that say this."""
+        return len(re.findall(rf'class="column[ "][^>]*><title>[^<]*: {text}</title>', self.source))
+
+
+def render(company: Company, run_key: str) -> Page:
+    """Return the page of a run."""
+    return Page(render_report(company.warehouse, run_key))
+
+
+def insert_run(warehouse: Connection, run_key: str, **columns: Any) -> None:
+    """Write a run down as if it had happened."""
+    migrate(warehouse)
+    row = {
+        "run_key": run_key,
+        "pipeline": "conversion_leads",
+        "mode": "live",
+        "dag_run_id": run_key,
+        "run_type": "scheduled",
+        "pass_no": 1,
+        "window_start": "2026-11-14T00:00Z",
+        "window_end": "2026-11-22T00:00Z",
+        "is_sweep": True,
+        "configuration_digest": "0123456789abcdef",
+        "state": "succeeded",
+        "lease_until": "2026-11-22T00:15Z",
+        "finished_at": "2030-01-01T00:00Z",
+        **columns,
+    }
+    names, places = ", ".join(row), ", ".join(f"%({name})s" for name in row)
+    warehouse.execute(f"INSERT INTO capi.run ({names}) VALUES ({places})", row)  # type: ignore[arg-type] # our own names
+
+
+def insert_request(warehouse: Connection, run_key: str, **columns: Any) -> None:
+    """Write a request down as if it had been sent."""
+    row = {
+        "run_key": run_key,
+        "chunk_no": 0,
+        "part_start": 0,
+        "part_end": 1,
+        "attempt": 1,
+        "mode": "live",
+        "events": 1,
+        "outcome": "payload_refused",
+        **columns,
+    }
+    names, places = ", ".join(row), ", ".join(f"%({name})s" for name in row)
+    warehouse.execute(f"INSERT INTO capi.request ({names}) VALUES ({places})", row)  # type: ignore[arg-type] # our own names
+
+
+# The sample CRM -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The run of `make run`, smaller: its page, and what the tables say."""
+
+    page: Page
+    run: Mapping[str, Any]
+    warehouse: Connection
+    today: datetime
+
+    def select(self, query: str) -> dict[Any, int]:
+        """Return the rows of a query about the run, of two columns each."""
+        return dict(self.warehouse.execute(query, [self.run["run_key"]]).fetchall())  # type: ignore[arg-type] # our own text
+
+
+@pytest.fixture(scope="module")
+def sample(postgres: EmbeddedPostgres, meta: StandIn) -> Iterator[Sample]:
+    """A live run over the sample CRM, in which Meta does not know some of the leads."""
+    from crm_to_meta.pipeline import PIPELINES_FOLDER, load_pipeline
+
+    postgres.create_database("report_sample")
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    with postgres.connect("report_sample") as warehouse:
+        meta.reset()
+        meta.set_settings(deleted_lead_ids=deleted_lead_ids(build_transitions(today.date(), leads=LEADS)))
+        fill_sample_crm(warehouse, today.date(), leads=LEADS)
+        company = Company(
+            warehouse=warehouse,
+            connect=lambda: postgres.connect("report_sample"),
+            sqlalchemy_url=postgres.sqlalchemy_url("report_sample"),
+            stand_in=meta,
+            pipeline=load_pipeline(PIPELINES_FOLDER / "conversion_leads.yaml"),
+            now=today + timedelta(hours=12),
+        )
+        day = company.run_day()
+        assert day.errors == []
+        yield Sample(render(company, day.run_key), company.run_row(day.run_key), warehouse, today)
+
+
+def test_page_names_no_person(sample: Sample) -> None:
+    """No personal value of the source is on the page."""
+    page = html.unescape(sample.page.source)
+    values = personal_values(build_transitions(sample.today.date(), leads=LEADS))
+
+    assert len(values) > LEADS
+    assert [value for value in values if value in page] == []
+
+
+def test_page_holds_no_hash_and_no_lead_id(sample: Sample) -> None:
+    """Neither is what Meta gets of a person on the page: no SHA-256 and no lead id."""
+    lead_ids = {row[0] for row in sample.warehouse.execute("SELECT lead_id::text FROM capi.delivery WHERE lead_id > 0")}
+
+    assert lead_ids
+    assert not re.search(r"\b[0-9a-f]{64}\b", sample.page.source)
+    assert [lead_id for lead_id in lead_ids if lead_id in sample.page.source] == []
+
+
+def test_page_loads_nothing(sample: Sample) -> None:
+    """The page is complete in itself: no resource, no script, no link to elsewhere."""
+    page = sample.page
+    targets = [value for _, name, value in page.attributes if name in {"src", "href", "xlink:href", "srcset", "action"}]
+
+    assert not LOADING_TAGS & set(page.tags)
+    assert targets == []
+    assert not re.search(r"https?://|@import|url\((?!#)", page.source)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+
+
+def test_page_is_sound_html(sample: Sample) -> None:
+    """Every element that is opened is closed, in the right order, and no id is used twice."""
+    ids = [value for _, name, value in sample.page.attributes if name == "id"]
+
+    assert (sample.page.mistakes, sample.page.open_tags) == ([], [])
+    assert len(ids) == len(set(ids))
+
+
+def test_statuses_are_those_of_the_run(sample: Sample) -> None:
+    """The rows per status are those of capi.run, and add up to what was extracted."""
+    counted = {str(status): sample.run[status] for status in Status if sample.run[status]}
+
+    assert sample.page.counts("status") == {**counted, "extracted": sample.run["extracted"]}
+    assert sum(counted.values()) == sample.run["extracted"]
+
+
+def test_verdict_says_the_numbers(sample: Sample) -> None:
+    """The sentence at the top has the numbers of the run."""
+    run = sample.run
+    numbers = [int(text.replace(",", "")) for text in re.findall(r"\b[\d,]*\d", sample.page.verdict)]
+
+    assert numbers[:2] == [run["delivered"], run["extracted"]]
+    assert {run["expired"], run["quarantined"] + run["rejected"], run["skipped"]} <= set(numbers)
+
+
+def test_funnel_is_that_of_the_run(sample: Sample) -> None:
+    """Each CRM stage has its total, the busiest first."""
+    totals = {stage: sum(counts.values()) for stage, counts in sample.run["figures"]["by_stage"].items()}
+    rows = re.findall(
+        r'<th scope="row" class="stage">(.*?)</th>.*?class="n total">([\d,]+)<', sample.page.source, re.DOTALL
+    )
+    shown = {html.unescape(stage): int(total.replace(",", "")) for stage, total in rows}
+
+    assert shown == {stage: total for stage, total in totals.items() if stage != "(none)"}
+    assert list(shown.values()) == sorted(shown.values(), reverse=True)
+
+
+def test_reasons_are_those_of_the_run(sample: Sample) -> None:
+    """Each reason is on the page with its count, and those to look at are as many as the verdict says."""
+    reasons = sample.page.counts("reason")
+    look = {
+        code: rows
+        for code, rows in reasons.items()
+        if code not in {"opted_out", "event_too_old", "sent_without_lead_id"}
+    }
+
+    assert reasons == sample.run["figures"]["by_reason"]
+    assert sum(look.values()) == sample.run["quarantined"] + sample.run["rejected"]
+    assert list(look.values()) == sorted(look.values(), reverse=True)
+
+
+def test_fields_are_those_of_the_run(sample: Sample) -> None:
+    """Each of Meta's fields is on the page with the number of usable values, the important ones first."""
+    fields = sample.page.counts("field")
+
+    assert fields == {name: counts["usable"] for name, counts in sample.run["figures"]["fields"].items()}
+    assert list(fields)[:4] == ["lead_id", "fbc", "em", "ph"]
+
+
+def test_rules_are_those_of_the_run(sample: Sample) -> None:
+    """Each expectation is on the page with the number of rows that break it."""
+    assert sample.page.counts("rule", "failed") == sample.select(
+        "SELECT reason, failed FROM capi.quality WHERE run_key = %s"
+    )
+
+
+def test_requests_are_those_of_the_run(sample: Sample) -> None:
+    """The requests by outcome are those on record."""
+    counted = sample.select("SELECT outcome, count(*) FROM capi.request WHERE run_key = %s GROUP BY 1")
+
+    assert sample.page.counts("outcome") == counted
+    assert counted["payload_refused"] > 0
+
+
+def test_report_changes_nothing(sample: Sample) -> None:
+    """Rendering twice gives the same page, but for the moment it is read at, and works within a transaction, too."""
+    with sample.warehouse.transaction():
+        again = render_report(sample.warehouse, sample.run["run_key"])
+    made_at = re.compile(r"at \d+ \w+ \d{4}, \d\d:\d\d UTC")
+
+    assert made_at.sub("", again) == made_at.sub("", sample.page.source)
+
+
+# States and modes -----------------------------------------------------------------------------------------------------
+
+
+def test_unknown_run_is_a_clear_error(company: Company) -> None:
+    """A key that is in no record is told, with a way to find the right one."""
+    migrate(company.warehouse)
+    with pytest.raises(ConfigurationError, match=r"no run 'nonsense'.*capi\.run"):
+        render_report(company.warehouse, "nonsense")
+
+
+def test_run_without_rows_renders(company: Company) -> None:
+    """A run that finds nothing new says so."""
+    company.record_sound(3)
+    company.run_day()
+    page = render(company, company.run_day().run_key)
+
+    assert page.verdict.startswith("Nothing was new: no stage change of ")
+    assert page.counts("status") == {"extracted": 0}
+
+
+def test_complete_run_says_all(company: Company) -> None:
+    """Where everything arrived, the verdict says so without a list, and nothing needs a look."""
+    company.record_sound(12)
+    page = render(company, company.run_day().run_key)
+
+    assert re.fullmatch(r"All 12 stage changes of .* reached Meta\.", page.verdict)
+    assert (
+        "What needs a look Each row that did not go through has one reason: that of the first rule it breaks. Nothing."
+        in page.text
+    )
+
+
+def test_preview_is_marked(company: Company) -> None:
+    """A preview is called one, in title, badge and verdict, and does not claim that anything arrived."""
+    company.record_sound(3)
+    company.record(company.transition(lead_id="12"))
+    page = render(company, company.run_day(company.facts(mode=Mode.PREVIEW)).run_key)
+
+    assert re.fullmatch(r"Preview: 3 of 4 stage changes of .* would be sent to Meta; 1 needs a look\.", page.verdict)
+    assert "<title>Preview: " in page.source
+    assert page.counts("status") == {"pending": 3, "quarantined": 1, "extracted": 4}
+    assert "A preview sends nothing." in page.text
+
+
+def test_test_run_is_marked(company: Company) -> None:
+    """A test run is called one, in title, badge and verdict."""
+    company.record_sound(3)
+    page = render(company, company.run_day(company.facts(mode=Mode.TEST), test_event_code="TEST1").run_key)
+
+    assert re.fullmatch(r"Test run: all 3 stage changes of .* reached Meta as test events\.", page.verdict)
+    assert "<title>Test run: " in page.source
+    assert page.counts("status") == {"delivered": 3, "extracted": 3}
+
+
+def test_rejections_of_a_test_run_are_told_without_reason(company: Company) -> None:
+    """A test run has no ledger: what Meta refused needs a look, and the page says where."""
+    company.record(company.transition(email=None))
+    company.stand_in.set_settings(deleted_lead_ids=[10**15 + 1])
+    page = render(company, company.run_day(company.facts(mode=Mode.TEST), test_event_code="TEST1").run_key)
+
+    assert page.verdict.endswith("1 needs a look.")
+    assert "Refused by Meta or without a clear answer; a test run keeps no reason per event." in page.text
+
+
+def test_running_run_shows_the_ledger(company: Company) -> None:
+    """Before its audit, a run shows what the ledger has by now."""
+    company.record_sound(3)
+    company.record(company.transition(stage="unheard of"))
+    page = render(company, company.prepare().run_key)
+
+    assert page.verdict.startswith("Still running; so far none of the 4 stage changes of ")
+    assert page.verdict.endswith("3 are still to be sent and 1 needs a look.")
+    assert page.counts("status") == {"pending": 3, "quarantined": 1, "extracted": 4}
+    assert page.counts("reason") == {"stage_unmapped": 1}
+
+
+@pytest.mark.parametrize("mode", [Mode.PREVIEW, Mode.TEST])
+def test_running_run_without_ledger_claims_nothing(company: Company, mode: Mode) -> None:
+    """Test and preview runs have no ledger to count in: before the audit, rows are not counted yet."""
+    company.record_sound(3)
+    page = render(company, company.prepare(company.facts(mode=mode), test_event_code="TEST1").run_key)
+
+    assert "3 are not counted yet" in page.verdict
+    assert page.counts("status") == {"uncounted": 3, "extracted": 3}
+
+
+def test_run_that_has_just_begun_renders(company: Company) -> None:
+    """A run without a row on record yet is not called empty."""
+    insert_run(company.warehouse, "fresh", state="running", finished_at=None, lease_until="2100-01-01T00:00Z")
+
+    assert render(company, "fresh").verdict.endswith("has begun; nothing is on record yet.")
+
+
+def test_silent_run_is_told_from_a_running_one(company: Company) -> None:
+    """Where a lease is over, the page says that the worker has probably died."""
+    company.record_sound(3)
+    run_key = company.prepare().run_key
+    before = render(company, run_key)
+    company.end_lease(run_key)
+
+    assert "No sign of life" not in before.text
+    assert "No sign of life" in render(company, run_key).text
+
+
+def test_stopped_run_says_what_to_mend(company: Company) -> None:
+    """An expired token is named in the verdict, with its remedy, and no event is blamed."""
+    company.record_sound(3)
+    company.token = "expired"
+    day = company.run_day()
+    page = render(company, day.run_key)
+
+    assert CredentialsError in day.error_types
+    assert page.verdict.startswith("Sending was stopped: Meta refuses the access token")
+    assert page.verdict.endswith("3 are still to be sent.")
+    assert "Put a new token into the connection to Meta" in page.text
+    assert page.counts("status") == {"pending": 3, "extracted": 3}
+
+
+def test_unfinished_run_says_what_is_left(company: Company) -> None:
+    """A run that Meta did not answer is not called a success."""
+    company.record_sound(3)
+    company.configure(delivery={"on_in_doubt": "hold"})
+    company.stand_in.set_faults([{"kind": "reset_after"}])
+    page = render(company, company.run_day().run_key)
+
+    assert page.verdict.startswith("Not finished: none of the 3 stage changes")
+    assert page.verdict.endswith("3 have an unknown outcome.")
+    assert page.counts("reason") == {"outcome_unknown": 3}
+    assert page.counts("outcome") == {"in_doubt": 1}
+
+
+@pytest.mark.parametrize(("mode", "nothing"), [(Mode.LIVE, "Nothing was"), (Mode.PREVIEW, "Preview: nothing would be")])
+def test_refused_batch_is_told(company: Company, mode: Mode, nothing: str) -> None:
+    """A batch that the contract refuses is the verdict, and no row is called ready or delivered."""
+    company.configure(quality={"min_rows_to_judge": 1, "max_quarantined_share": 0.1})
+    company.record_sound(3)
+    company.record(company.transition(lead_id="12"))
+    page = render(company, company.run_day(company.facts(mode=mode)).run_key)
+    statuses = page.counts("status")
+
+    assert page.verdict.startswith(f"{nothing} sent, since 1 of 4 stage changes")
+    assert "at most 10% of the rows are quarantined; this batch has 25.0%" in page.text
+    assert statuses == ({"pending": 4, "extracted": 4} if mode is Mode.LIVE else statuses)
+    assert sum(statuses.values()) == 8
+    assert "Built exactly as a live run would send it" not in page.text
+    assert page.columns("0") >= 1
+
+
+def test_abandoned_run_hands_over(company: Company) -> None:
+    """A run that was given up says how many rows a later run took over."""
+    company.record_sound(3)
+    run_key = company.prepare().run_key
+    company.end_lease(run_key)
+    company.run_day()
+    page = render(company, run_key)
+
+    assert page.verdict.startswith("Given up: none of the 3 stage changes")
+    assert page.verdict.endswith("3 were handed over to a later run.")
+    assert page.counts("status") == {"handed_over": 3, "extracted": 3}
+
+
+def test_broken_law_is_shown(company: Company) -> None:
+    """Counts that do not add up are called a defect, and the missing rows are on the page."""
+    insert_run(company.warehouse, "odd", state="failed", extracted=10, delivered=7)
+    page = render(company, "odd")
+
+    assert "The counts do not add up" in page.text
+    assert page.counts("status") == {"delivered": 7, "uncounted": 3, "extracted": 10}
+
+
+def test_ledger_at_odds_with_requests_is_shown(company: Company) -> None:
+    """A failed run whose counts add up and that left nothing failed for a check of the audit."""
+    insert_run(company.warehouse, "odd", state="failed", extracted=7, delivered=7)
+
+    assert "The audit found the ledger and the requests at odds." in render(company, "odd").text
+
+
+def test_run_that_ended_before_its_first_row_renders(company: Company) -> None:
+    """A run that was given up at once is not called one without news."""
+    insert_run(company.warehouse, "short", state="abandoned")
+
+    assert render(company, "short").verdict.endswith("ended before it had picked a single stage change.")
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("state", ["running", "succeeded", "failed", "abandoned"])
+def test_every_state_renders_in_every_mode(company: Company, state: str, mode: Mode) -> None:
+    """No combination of state and mode fails, also where nothing but the run itself is on record."""
+    for stop_reason in (None, "auth_190"):
+        key = f"{state}-{stop_reason}"
+        insert_run(company.warehouse, key, state=state, mode=mode, stop_reason=stop_reason, extracted=5, pending=2)
+        page = render(company, key)
+
+        assert (page.mistakes, page.open_tags) == ([], [])
+        assert {"state": state, "mode": str(mode)} in page.data
+
+
+def test_held_transitions_are_told(company: Company) -> None:
+    """What another run was working on is told apart from what this one did."""
+    insert_run(company.warehouse, "second", held=1200)
+
+    assert "1,200 stage changes of the window were in the hands of another run" in render(company, "second").text
+
+
+# Names that must not do harm ------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "{{ 7 * 7 }}{% raw %}",
+    "&lt;b&gt;",
+    "x" * 1000,
+]
+
+
+@pytest.mark.parametrize("mode", [Mode.LIVE, Mode.PREVIEW])
+def test_hostile_stage_names_are_only_text(company: Company, mode: Mode) -> None:
+    """Markup in a stage's name is shown as it is written, and a long name is cut."""
+    company.record_sound(1)
+    clean = render(company, company.run_day(company.facts(mode=Mode.PREVIEW)).run_key)
+    for stage in HOSTILE:
+        company.record(company.transition(stage=stage))
+    page = render(company, company.run_day(company.facts(mode=mode)).run_key)
+
+    assert not LOADING_TAGS & set(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert (page.mistakes, page.open_tags) == ([], [])
+    assert set(page.tags) <= set(clean.tags) | {"ul", "li", "b", "h3"}
+    assert all(stage in page.text for stage in HOSTILE[:-1])
+    assert "x" * 61 not in page.text
+
+
+@pytest.mark.parametrize("column", ["dag_run_id", "stop_reason", "run_type", "pipeline", "configuration_digest"])
+def test_hostile_texts_of_a_run_are_only_text(company: Company, column: str) -> None:
+    """Nor does any other text of a run become markup."""
+    insert_run(company.warehouse, "evil", **{column: HOSTILE[0]})
+    page = render(company, "evil")
+
+    assert "script" not in page.tags
+    assert HOSTILE[0] in page.text or column == "run_type"
+
+
+def test_hostile_trace_id_is_only_text(company: Company) -> None:
+    """What Meta, or who answers in its place, calls an fbtrace_id is shown as text."""
+    insert_run(company.warehouse, "run")
+    insert_request(company.warehouse, "run", fbtrace_id=HOSTILE[0])
+    page = render(company, "run")
+
+    assert "script" not in page.tags
+    assert HOSTILE[0] in page.text
+
+
+@pytest.mark.parametrize("stage", ["ada@example.org", "+49 (30) 901820-12", "call 555-0134-77"])
+def test_personal_data_in_the_stage_column_is_hidden(company: Company, stage: str) -> None:
+    """An address or a phone where the stage should be (a column mapped wrongly) does not reach the page."""
+    company.record(company.transition(stage=stage))
+    page = render(company, company.run_day().run_key)
+
+    assert stage not in page.text
+    assert HIDDEN_STAGE in page.text
+
+
+def test_funnel_has_an_end(company: Company) -> None:
+    """A column with a thousand different stages does not make a page of a thousand rows; the rest is counted."""
+    company.record(*(company.transition(stage=f"stage {chr(97 + n // 26)}{chr(97 + n % 26)}") for n in range(45)))
+    page = render(company, company.run_day().run_key)
+
+    assert "15 further stages" in page.text
+    assert page.source.count('class="stage') == 31
+
+
+# Delivery and trend ---------------------------------------------------------------------------------------------------
+
+
+def test_failed_requests_are_listed_up_to_twenty(company: Company) -> None:
+    """Twenty failed requests are listed, the rest is counted."""
+    insert_run(company.warehouse, "run")
+    for number in range(25):
+        insert_request(company.warehouse, "run", fbtrace_id=f"trace-{number:02d}", duration_ms=100)
+    page = render(company, "run")
+
+    assert len(set(re.findall(r"trace-\d\d", page.text))) == 20
+    assert "20 of 25; the other 5 are in capi.request." in page.text
+
+
+def test_what_stopped_a_run_is_listed_first(company: Company) -> None:
+    """Of many failed requests those that need somebody are listed, and the list is open."""
+    insert_run(company.warehouse, "run")
+    insert_request(
+        company.warehouse, "run", fbtrace_id="the-culprit", outcome="stopped", http_status=400, error_code=190
+    )
+    for number in range(25):
+        insert_request(company.warehouse, "run", fbtrace_id=f"trace-{number:02d}")
+    page = render(company, "run")
+
+    assert "the-culprit" in page.text
+    assert ("details", "open", "") in page.attributes
+
+
+def test_durations_are_measured_over_answers(company: Company) -> None:
+    """Median and 95th percentile are those of the requests that were answered."""
+    insert_run(company.warehouse, "run")
+    insert_request(company.warehouse, "run", outcome="sending")
+    for duration_ms in range(1, 102):
+        insert_request(company.warehouse, "run", outcome="delivered", duration_ms=duration_ms * 10)
+    text = render(company, "run").text
+
+    assert re.search(r"Requests ?102 ?Half were faster than ?510 ms ?95% were faster than ?960 ms", text)
+
+
+def test_large_numbers_are_readable(company: Company) -> None:
+    """Numbers have thousands separators, also in the verdict."""
+    insert_run(company.warehouse, "big", extracted=1_234_567, delivered=1_234_566, rejected=1)
+    page = render(company, "big")
+
+    assert page.verdict.startswith("1,234,566 of 1,234,567 stage changes")
+    assert "> 99.9%" in page.text
+
+
+def test_time_per_step_is_in_the_order_of_the_steps(company: Company) -> None:
+    """Steps that have worked are shown with their seconds."""
+    insert_run(company.warehouse, "run", timings='{"load": 65, "extract": 0.25}')
+
+    assert re.search(r"Extract picks the rows 250 ms Load sends them to Meta 1 min 5 s", render(company, "run").text)
+
+
+def test_trend_of_a_first_run_is_one_column(company: Company) -> None:
+    """The first run has its column in each of the three charts."""
+    insert_run(company.warehouse, "first", extracted=10, delivered=8, quarantined=2)
+    page = render(company, "first")
+
+    assert page.columns() == 3
+    assert "This is the first live run of this pipeline on record" in page.text
+
+
+def test_trend_is_about_the_last_thirty_runs_of_a_kind(company: Company) -> None:
+    """Other modes, other pipelines, later runs and runs that were never audited are left out."""
+    for number in range(40):
+        insert_run(
+            company.warehouse,
+            f"run-{number:02d}",
+            extracted=10,
+            delivered=number,
+            started_at=f"2026-01-01T00:{number}Z",
+        )
+    others: list[dict[str, str]] = [
+        {"mode": "preview"},
+        {"pipeline": "other"},
+        {"state": "abandoned"},
+        {"state": "running"},
+    ]
+    for number, other in enumerate(others):
+        insert_run(company.warehouse, f"other-{number}", started_at="2026-01-01T00:30Z", **other)
+    page = render(company, "run-35")
+    shown = re.findall(r"(?:run|other)-\d+", page.text.split("The same in numbers")[1].split("This page")[0])
+
+    assert page.columns() == 3 * 30
+    assert shown == [f"run-{number:02d}" for number in range(35, 5, -1)]
+
+
+def test_trend_has_the_counts_of_a_run_before_its_audit(company: Company, pipeline: Pipeline) -> None:
+    """The column of a run that is still at work shows what the rest of its page shows."""
+    company.pipeline = configured(pipeline, delivery={"chunk_size": 2})
+    company.record_sound(5)
+    day = company.prepare()
+    company.load(day.shards[0])
+    page = render(company, day.run_key)
+
+    assert page.counts("status") == {"delivered": 5, "extracted": 5}
+    assert re.search(r"<title>[^<]*: 5</title>", page.source)
