@@ -30,35 +30,19 @@ import os
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import CronDataIntervalTimetable, Param, TriggerRule, dag, task, task_group
+from airflow.sdk import CronDataIntervalTimetable, TriggerRule, dag, task, task_group
 
-from crm_to_meta.models import Mode, Shard
-from crm_to_meta.pipeline import Pipeline, load_pipelines
+from crm_to_meta.errors import PipelineFileError
+from crm_to_meta.models import Shard
+from crm_to_meta.pipeline import Pipeline, dag_id_of, list_pipeline_files, load_pipeline
 from crm_to_meta_airflow import steps
+from crm_to_meta_airflow.broken import build_broken_dag
+from crm_to_meta_airflow.params import PARAMS
 from crm_to_meta_airflow.retries import CrmToMetaRetryPolicy
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
-PARAMS = {
-    "mode": Param(
-        Mode.LIVE.value,
-        enum=[mode.value for mode in Mode],
-        description="live sends; preview builds the same events and sends nothing; test sends a few with a test code.",
-    ),
-    "date": Param(
-        None,
-        type=["null", "string"],
-        format="date",
-        description="Only this day (YYYY-MM-DD, in the pipeline's time zone). Empty: look back and reconcile.",
-    ),
-    "test_event_code": Param(
-        None,
-        type=["null", "string"],
-        pattern="^[A-Za-z0-9_-]{1,64}$",
-        description="For mode test: from Events Manager.",
-    ),
-}
 DEFAULT_ARGS: dict[str, Any] = {
     "retries": int(os.environ.get("CRM_TO_META_RETRIES", "5")),  # `make run` wants an answer at once
     "retry_delay": timedelta(minutes=2),
@@ -116,5 +100,9 @@ def build_dag(pipeline: Pipeline) -> DAG:
     return crm_to_meta()
 
 
-for _pipeline in load_pipelines():
-    globals()[_pipeline.dag_id] = build_dag(_pipeline)
+for _path in list_pipeline_files():
+    try:
+        _dag = build_dag(load_pipeline(_path))
+    except PipelineFileError as _error:
+        _dag = build_broken_dag(dag_id_of(_path.stem), _error)
+    globals()[_dag.dag_id] = _dag

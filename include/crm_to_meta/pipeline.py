@@ -6,6 +6,7 @@ A file that cannot be used raises `PipelineFileError` with file, key and remedy,
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from datetime import date, timedelta
 from pathlib import Path
@@ -140,7 +141,7 @@ class Pipeline(_Section):
     @classmethod
     def _is_alpha_2(cls, country: str | None) -> str | None:
         if country is not None and not re.fullmatch("[A-Z]{2}", country):
-            raise ValueError("must be two capital letters such as US (quote NO: YAML reads it as false)")
+            raise ValueError("must be two capital letters such as US")
         return country
 
     @field_validator("stages")
@@ -158,7 +159,7 @@ class Pipeline(_Section):
     @property
     def dag_id(self) -> str:
         """Return the id of the DAG that Airflow shows."""
-        return f"crm_to_meta_{self.name}"
+        return dag_id_of(self.name)
 
     @property
     def digest(self) -> str:
@@ -177,23 +178,35 @@ def load_pipeline(path: Path) -> Pipeline:
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
         raise PipelineFileError(f"{_shown(path)}: no such pipeline file; there are: {known}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise PipelineFileError(f"{_shown(path)}: not readable as YAML{_position(error)}; mend it there.") from None
+    except ValueError:  # YAML makes dates and numbers itself
+        raise PipelineFileError(
+            f"{_shown(path)}: a date in it is not in the calendar, or a number is too long; mend `start_date` first."
+        ) from None
     if not isinstance(settings, dict):
         raise PipelineFileError(f"{_shown(path)}: empty, or not a mapping of keys; start from conversion_leads.yaml.")
+    if "name" in settings:
+        raise PipelineFileError(f"{_shown(path)}: key `name` is unknown, the file's name is the pipeline's; remove it.")
     try:
         return Pipeline.model_validate({**settings, "name": path.stem})
     except ValidationError as error:
         raise PipelineFileError(f"{_shown(path)}: {_first_mistake(error)}") from None
 
 
-def load_pipelines(folder: Path = PIPELINES_FOLDER) -> list[Pipeline]:
-    """Read every pipeline file of the folder, by name.
+def list_pipeline_files() -> list[Path]:
+    """Return the pipeline files, by name."""
+    return sorted(pipelines_folder().glob("*.yaml"))
 
-    Raises:
-        PipelineFileError: one of them cannot be used.
-    """
-    return [load_pipeline(path) for path in sorted(folder.glob("*.yaml"))]
+
+def pipelines_folder() -> Path:
+    """Return the folder of the pipeline files: `include/pipelines`, or what CRM_TO_META_PIPELINES names."""
+    return Path(os.environ.get("CRM_TO_META_PIPELINES") or PIPELINES_FOLDER)
+
+
+def dag_id_of(name: str) -> str:
+    """Return the id of the DAG that Airflow shows for a pipeline."""
+    return f"crm_to_meta_{name}"
 
 
 def _shown(path: Path) -> str:
@@ -207,8 +220,12 @@ def _position(error: Exception) -> str:
 
 def _first_mistake(error: ValidationError) -> str:
     first: Any = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+    is_about_a_key = first["loc"][-1:] == ("[key]",)
+    key = ".".join(str(part) for part in (first["loc"][:-2] if is_about_a_key else first["loc"])) or "(whole file)"
     match first["type"]:
+        case "string_type":
+            what = "a key in it must be text" if is_about_a_key else "must be text"
+            return f"key `{key}`: {what}; put it in quotes (YAML reads a bare NO as false, a bare 7 as a number)."
         case "missing":
             return f"key `{key}` is missing; add it (README.md, Settings)."
         case "extra_forbidden":

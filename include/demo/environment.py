@@ -16,13 +16,13 @@ from dotenv import dotenv_values
 
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.models import Mode
-from crm_to_meta.pipeline import PIPELINES_FOLDER, Pipeline, load_pipeline
+from crm_to_meta.pipeline import Pipeline, load_pipeline, pipelines_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROJECT_FOLDER: Final = Path(__file__).resolve().parents[2]
-LOCAL_FOLDER: Final = PROJECT_FOLDER / ".local"
+LOCAL_FOLDER: Final = Path(os.environ.get("CRM_TO_META_LOCAL") or PROJECT_FOLDER / ".local")
 DEFAULT_PIPELINE: Final = "conversion_leads"
 SAMPLE_DATASET_ID: Final = "1261294122522559"
 SAMPLE_CRM_NAME: Final = "Codex CRM"
@@ -73,7 +73,7 @@ def read_options(environment: Mapping[str, str] | None = None, *, env_file: Path
     file = dotenv_values(env_file or PROJECT_FOLDER / ".env", interpolate=False)
     settings = {**{name: value for name, value in file.items() if value is not None}, **shell}
     options = RunOptions(
-        pipeline=load_pipeline(PIPELINES_FOLDER / f"{settings.get('PIPELINE') or DEFAULT_PIPELINE}.yaml"),
+        pipeline=load_pipeline(pipelines_folder() / f"{settings.get('PIPELINE') or DEFAULT_PIPELINE}.yaml"),
         mode=_read_mode(settings.get("MODE") or Mode.LIVE),
         date=settings.get("DATE") or None,
         test_event_code=settings.get("TEST_EVENT_CODE") or None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from crm_to_meta.models import Mode, Status
@@ -52,7 +53,7 @@ def print_summary(console: Console, warehouse: Connection, run_key: str) -> None
 def _stage_table(run: dict[str, Any]) -> Table:
     by_stage: dict[str, dict[str, int]] = run["figures"].get("by_stage", {})
     shown = [status for status in _COLUMNS if run[status]]
-    table = Table("CRM stage", title="Where each stage change is", title_justify="left")
+    table = Table("CRM stage", title="Where each stage change is", title_justify="left", box=SIMPLE_HEAD)
     for status in (*shown, "total"):
         table.add_column(status.replace("_", " "), justify="right")
     for stage, counts in sorted(by_stage.items(), key=lambda item: -sum(item[1].values())):
@@ -63,7 +64,7 @@ def _stage_table(run: dict[str, Any]) -> Table:
 
 
 def _reason_table(reasons: dict[str, int]) -> Table:
-    table = Table("reason", title="Why", title_justify="left")
+    table = Table("reason", title="Why", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("rows", justify="right")
     table.add_column("meaning")
     for reason, rows in sorted(reasons.items(), key=lambda item: -item[1]):

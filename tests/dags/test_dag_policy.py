@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crm_to_meta.pipeline import load_pipelines
+from crm_to_meta.pipeline import PIPELINES_FOLDER, dag_id_of, list_pipeline_files
 from demo.environment import PROJECT_FOLDER
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("default")]
 STEPS = ["extract", "validate", "transform", "load", "audit"]
 
 
-@pytest.fixture(params=[pipeline.dag_id for pipeline in load_pipelines()])
+@pytest.fixture(params=[dag_id_of(path.stem) for path in list_pipeline_files()])
 def dag(request: pytest.FixtureRequest, airflow_home: AirflowHome) -> Any:
     """Each DAG of the project."""
     return airflow_home.dag_bag.dags[request.param]
@@ -33,7 +33,27 @@ def test_that_every_dag_file_imports(airflow_home: AirflowHome) -> None:
 
 def test_that_each_pipeline_file_is_one_dag(airflow_home: AirflowHome) -> None:
     """There are as many DAGs as pipeline files, with their names."""
-    assert sorted(airflow_home.dag_bag.dags) == sorted(pipeline.dag_id for pipeline in load_pipelines())
+    assert sorted(airflow_home.dag_bag.dags) == sorted(dag_id_of(path.stem) for path in list_pipeline_files())
+
+
+def test_that_a_broken_pipeline_file_stops_no_other(
+    airflow_home: AirflowHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that cannot be used is a red DAG that says why; the DAGs of the other files are there."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    good = (PIPELINES_FOLDER / "conversion_leads.yaml").read_text()
+    (tmp_path / "good.yaml").write_text(good)
+    (tmp_path / "bad.yaml").write_text(good.replace("unmapped_stages:", "unmaped_stages:"))
+    monkeypatch.setenv("CRM_TO_META_PIPELINES", str(tmp_path))
+
+    bag = DagBag(str(PROJECT_FOLDER / "dags"))
+
+    assert bag.import_errors == {}
+    assert [task.task_id for task in bag.dags["crm_to_meta_bad"].tasks] == ["extract"]
+    assert "bad.yaml: key `unmaped_stages` is unknown" in bag.dags["crm_to_meta_bad"].doc_md
+    assert len(bag.dags["crm_to_meta_good"].tasks) == len(STEPS)
+    assert bag.dags["crm_to_meta_bad"].test().state == "failed"
 
 
 def test_that_the_steps_have_one_vocabulary(dag: Any) -> None:

@@ -1,0 +1,38 @@
+"""A pipeline file that cannot be used becomes a DAG that says so, and the other pipelines go on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from airflow.sdk import CronDataIntervalTimetable, dag, task
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+    from crm_to_meta.errors import PipelineFileError
+
+
+def build_broken_dag(dag_id: str, error: PipelineFileError) -> DAG:
+    """Return a daily DAG in the place of the pipeline's own: it is red, and shows file, key and remedy.
+
+    An import error of the DAG file would stop the DAGs of all other pipeline files as well.
+    """
+
+    @dag(
+        dag_id=dag_id,
+        description="The pipeline file cannot be used",
+        doc_md=f"### The pipeline file cannot be used\n\n{error}",
+        schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        tags=["crm-to-meta", "broken"],
+    )
+    def broken_pipeline() -> None:
+        @task(retries=0)
+        def extract() -> None:
+            raise error
+
+        extract()
+
+    return broken_pipeline()
