@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import MaxRetryError, NewConnectionError, SSLError
 
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.meta_answers import Action, Answer, classify
@@ -74,10 +75,22 @@ def read_settings(
         raise ConfigurationError(f"{where}: extra `api_version` must look like {DEFAULT_API_VERSION}.")
     if needs_token and not re.fullmatch(r"[\x21-\x7e]+", settings.token):
         raise ConfigurationError(f"{where}: the password must be the access token; it is empty or has blanks in it.")
-    url = urlsplit(settings.base_url)
-    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
-        raise ConfigurationError(f"{where}: extra `base_url` must be https (http is for this computer alone).")
+    if not _is_safe_base_url(settings.base_url):
+        raise ConfigurationError(
+            f"{where}: extra `base_url` must be like {DEFAULT_BASE_URL}, without a login or a query; "
+            "http is for this computer alone."
+        )
     return settings
+
+
+def _is_safe_base_url(base_url: str) -> bool:
+    try:
+        url = urlsplit(base_url)
+    except ValueError:
+        return False
+    if not url.hostname or "@" in url.netloc or url.query or url.fragment:
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and url.hostname in _LOOPBACK)
 
 
 class _BearerAuth(requests.auth.AuthBase):
@@ -137,27 +150,14 @@ class MetaClient:
 
 def _action_of_failure(error: requests.RequestException) -> Action:
     """Tell failures before anything was sent from those after which the outcome is unknown."""
-    before_sending = (
-        requests.ConnectTimeout,
-        requests.exceptions.ProxyError,
-        requests.exceptions.SSLError,
-        requests.exceptions.InvalidURL,
-    )
-    if isinstance(error, before_sending) or "NewConnectionError" in _cause_names(error):
+    before_sending = (requests.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.InvalidURL)
+    if isinstance(error, before_sending):
+        return Action.RETRY
+    # urllib3 gives up with MaxRetryError over a failed handshake; TLS that breaks under an answer comes without it.
+    given_up = error.args[0] if error.args and isinstance(error.args[0], MaxRetryError) else None
+    if given_up and isinstance(given_up.reason, (NewConnectionError, SSLError)):  # the name's look-up is one of these
         return Action.RETRY
     return Action.IN_DOUBT
-
-
-def _cause_names(error: BaseException) -> set[str]:
-    """Return the class names of the errors below a `requests` error; their texts are not looked at."""
-    names: set[str] = set()
-    todo: list[object] = [error]
-    while todo:
-        current = todo.pop()
-        if isinstance(current, BaseException) and type(current).__name__ not in names:
-            names.add(type(current).__name__)
-            todo += [*current.args, getattr(current, "reason", None), current.__cause__, current.__context__]
-    return names
 
 
 def _elapsed_ms(started: float) -> int:
