@@ -8,6 +8,7 @@ Sources: "Handle Errors", "Rate Limits" and "Error Reference" of Meta's document
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,8 @@ SUBCODE_LEAD_UNKNOWN: Final = 2804036  # "lead id invalid or deleted"
 SUBCODE_TOO_OLD: Final = 2804003  # "event too old"
 _CODE_INVALID_PARAMETER: Final = 100
 _MISSING_PERMISSIONS: Final = "(#100) Missing permissions"  # has no subcode; `message` is not localised
+_LARGEST_NUMBER: Final = 2**31 - 1  # what an integer column of capi.request holds; Meta's numbers are far below
+_LONGEST_TRACE_ID: Final = 100
 
 
 class Action(StrEnum):
@@ -122,7 +125,7 @@ def _action_of_error(http_status: int, error: Mapping[str, Any], code: int | Non
         return Action.RATE_LIMIT
     if code is None and error.get("type") == "OAuthException":
         return Action.AUTH
-    return Action.UNKNOWN
+    return _action_of_status(http_status)
 
 
 def _action_without_error(http_status: int, received: int | None, events: int) -> Action:
@@ -131,6 +134,11 @@ def _action_without_error(http_status: int, received: int | None, events: int) -
         return Action.DELIVERED if received == events else Action.IN_DOUBT
     if http_status == 429:  # noqa: PLR2004 - Too Many Requests
         return Action.RATE_LIMIT
+    return _action_of_status(http_status)
+
+
+def _action_of_status(http_status: int) -> Action:
+    """Judge an answer by its status alone: no Graph error, or one with an unlisted code, as a gateway may write it."""
     if 300 <= http_status < 500:  # noqa: PLR2004 - redirects are not followed; 4xx is refused before it is processed
         return Action.UNKNOWN
     return Action.IN_DOUBT
@@ -145,17 +153,19 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _number(value: object) -> int | None:
-    if isinstance(value, bool):
+    """Return a number that fits its column; anything else is no number of Meta's."""
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
         return None
-    if isinstance(value, int):
-        return value
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+    return value if abs(value) <= _LARGEST_NUMBER else None
 
 
 def _text(value: object) -> str | None:
-    return value[:100] if isinstance(value, str) else None
+    """Return an id; not what a text column would refuse, such as NUL."""
+    return value[:_LONGEST_TRACE_ID] if isinstance(value, str) and value.isascii() and value.isprintable() else None
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     value = {name.lower(): text for name, text in headers.items()}.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    return float(value) if re.fullmatch("[0-9]{1,6}", value) else None  # more than 11 days is no pause
