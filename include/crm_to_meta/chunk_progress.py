@@ -10,6 +10,8 @@ from enum import IntEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from crm_to_meta.meta_answers import SUBCODE_LEAD_UNKNOWN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -56,7 +58,7 @@ def event_states(events: int, past: Iterable[PastRequest], *, can_drop_lead_id: 
     Args:
         events: how many events the chunk has.
         past: its recorded requests in the order they were sent.
-        can_drop_lead_id: events (refused for their lead id) that can be tried once more without it.
+        can_drop_lead_id: events that, refused for their lead id, can be tried once more without it.
     """
     droppable = frozenset(can_drop_lead_id)
     states = [State.OPEN] * events
@@ -67,7 +69,8 @@ def event_states(events: int, past: Iterable[PastRequest], *, can_drop_lead_id: 
         if request.outcome == "delivered":
             after = State.SETTLED
         elif request.outcome == "payload_refused":
-            tries_again = part.start in droppable and not part.without_lead_id
+            is_lead_unknown = request.subcode == SUBCODE_LEAD_UNKNOWN and not part.without_lead_id
+            tries_again = is_lead_unknown and part.start in droppable
             after = State.OPEN_WITHOUT_LEAD_ID if tries_again else State.SETTLED
         elif request.outcome == "in_doubt":
             after = State.IN_DOUBT
