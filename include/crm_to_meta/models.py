@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
 EVENT_ID_SEPARATOR: Final = "\x1f"  # ASCII unit separator: in no pipeline name, so two pairs never collide
 
@@ -117,14 +117,16 @@ def verdict_table_of(run_key: str) -> str:
     return f"verdict_{_short_digest(run_key)}"
 
 
-def run_key_of(*, pipeline: str, facts: DagRunFacts, pass_no: int) -> str:
+def run_key_of(*, pipeline: str, zone: tzinfo, facts: DagRunFacts, pass_no: int) -> str:
     """Return the key of one pass of a DAG run: last day of the window, digest of run and window, number of the pass.
+
+    The day is the one of the pipeline's zone: in UTC, a day of New York would carry the next day's date.
 
     Clearing a DAG run, or backfilling it again, keeps Airflow's run id; the pass number tells the two apart.
     """
     window = facts.window
     parts = (pipeline, facts.mode, facts.dag_run_id, window.start.isoformat(), window.end.isoformat())
-    last_day = window.end - timedelta(seconds=1)
+    last_day = (window.end - timedelta(seconds=1)).astimezone(zone)
     return f"{last_day:%Y%m%d}-{_short_digest('|'.join(parts))[:8]}-{pass_no}"
 
 

@@ -29,8 +29,9 @@ def resolve_window(
 
     - A day picked by hand (parameter `date`): exactly that day in the pipeline's zone.
     - A backfill run: exactly its own interval.
-    - Every other run is a reconciliation: it ends where its interval ends and looks back over the whole lookback.
-      Without an interval (a manual run without a date) it ends at the last midnight before `run_after`.
+    - Every other run is a reconciliation: it ends where its interval ends (a manual one may lie in the future: then at
+      `run_after`) and looks back over the whole lookback. Without an interval (a manual run without a date) it ends at
+      the last midnight before `run_after`.
 
     Args:
         pipeline: gives zone and lookback.
@@ -49,16 +50,16 @@ def resolve_window(
     if interval_start is not None and interval_end is not None and interval_start < interval_end:
         if run_type == "backfill":
             return Window(start=interval_start, end=interval_end, is_sweep=False)
-        end = interval_end
+        end = min(interval_end, run_after).astimezone(UTC)  # a wall clock's days have 23 to 25 hours
     return Window(start=end - timedelta(hours=pipeline.lookback_hours), end=end, is_sweep=True)
 
 
 def _day_window(pipeline: Pipeline, picked_day: str, *, now: datetime) -> Window:
     try:
         day = date.fromisoformat(picked_day)
-    except ValueError:
+        end = _midnight(pipeline, day + timedelta(days=1))
+    except (ValueError, OverflowError):
         raise ConfigurationError("Parameter `date` is not a calendar date; write it as YYYY-MM-DD.") from None
-    end = _midnight(pipeline, day + timedelta(days=1))
     if end > now:
         raise ConfigurationError(
             f"{day.isoformat()} has not ended yet in {pipeline.time_zone}; pick yesterday or an earlier day."
