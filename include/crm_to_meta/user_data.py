@@ -30,6 +30,8 @@ UNMATCHABLE_SETS: Final = (
 
 _HASH_OF_NOTHING: Final = hashlib.sha256(b"").hexdigest()
 
+_ALPHA_2_LENGTH: Final = 2  # a hashed country is longer
+
 FieldCounts = dict[str, Counter[str]]
 
 
@@ -42,7 +44,7 @@ def build_user_data(
         columns: the staged columns by name, all of one length; None where a row has no value.
         pipeline: gives default country and the order of dates of birth.
     """
-    countries = [_alpha_2(text) or pipeline.default_country for text in columns["country"]]
+    countries = [_country_of(text, pipeline.default_country) for text in columns["country"]]
     order = normalize.DateOrder[pipeline.date_of_birth_order.upper()]
     hashed: dict[str, Sequence[str | int | DropReason | None]] = {
         "em": _hash_column(columns["email"], normalize.normalize_email),
@@ -85,9 +87,12 @@ def _assemble(plain: Mapping[str, Sequence[Any]], hashed: Mapping[str, Sequence[
     return rows
 
 
-def _alpha_2(text: str | None) -> str | None:
-    code = normalize.normalize_country(text) if text else None
-    return code.upper() if isinstance(code, str) and len(code) == 2 else None  # noqa: PLR2004 - an alpha-2 code, not a hash
+def _country_of(text: str | None, default: str | None) -> str | None:
+    """Return the row's country as alpha-2, the default where it says none; None where it says one nobody can read."""
+    if text is None or not text.strip():
+        return default
+    code = normalize.normalize_country(text)
+    return code.upper() if isinstance(code, str) and len(code) == _ALPHA_2_LENGTH else None
 
 
 def _apply(values: Sequence[str | None], function: Callable[[str], Any]) -> list[Any]:

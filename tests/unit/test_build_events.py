@@ -1,0 +1,282 @@
+"""Rows become exactly the events that Meta documents, byte for byte as in payloads that were reviewed by eye."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, date, datetime, timedelta, timezone
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crm_to_meta.models import event_id_of
+from crm_to_meta.pipeline import Pipeline
+from crm_to_meta.transform import COLUMNS, build_events
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+GOLDEN_FOLDER = Path(__file__).resolve().parents[1] / "golden"
+CRM_NAME = "Codex CRM"
+EVENT_TIME = datetime(2023, 1, 6, 20, 8, 6, tzinfo=UTC)
+
+# The row of the design's example: its hashes are those of Meta's documentation, of name@example.com and 16505551234.
+MINIMAL: dict[str, Any] = {
+    "row_no": 1,
+    "event_id": event_id_of("conversion_leads", "1001"),
+    "event_name": "Lead",
+    "stage": "new",
+    "event_time": EVENT_TIME,
+    "lead_id": "1234567890123456",
+    "email": " Name@Example.com",
+    "phone": "+1 (650) 555-1234",
+}
+# A row with every field, and what each hash in its golden event is the hash of.
+FULL: dict[str, Any] = {
+    "row_no": 2,
+    "event_id": event_id_of("conversion_leads", "1002"),
+    "event_name": "Marketing Qualified Lead",
+    "stage": "qualified",
+    "event_time": datetime(2026, 3, 2, 11, 50, 15, 999999, tzinfo=timezone(timedelta(hours=1))),
+    "lead_id": "12345678901234567",
+    "lead_created_at": datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC),
+    "fbclid": "IwAR2F4-dbP0l7Mn1IawQQGCINEz7PYXQvwjNwB_qa2ofrHyiLjcbCRxTDMgk",
+    "fbp": "fb.1.1596403881668.1116446470",
+    "value": "1249.50",
+    "currency": "eur",
+    "email": "NAME@example.com",
+    "phone": "030 12345678",
+    "first_name": "Renée",
+    "last_name": "Müller-Schmidt",
+    "gender": "weiblich",
+    "date_of_birth": "1997-02-16",
+    "city": "Köln",
+    "state": "Nordrhein-Westfalen",
+    "zip": "50667",
+    "country": "Deutschland",
+    "external_id": "CRM 42",
+}
+HASHED_TEXTS = {
+    "minimal": {"em": "name@example.com", "ph": "16505551234"},
+    "full": {
+        "em": "name@example.com",
+        "ph": "493012345678",
+        "fn": "renée",
+        "ln": "müllerschmidt",
+        "ge": "f",
+        "db": "19970216",
+        "ct": "köln",
+        "st": "nordrheinwestfalen",
+        "zp": "50667",
+        "country": "de",
+        "external_id": "crm42",
+    },
+}
+
+
+@pytest.fixture
+def leads() -> Pipeline:
+    """Return a pipeline whose default country is the US."""
+    return Pipeline(name="conversion_leads", start_date=date(2026, 1, 1), stages={"new": "Lead"}, default_country="US")
+
+
+def build(*rows: dict[str, Any], pipeline: Pipeline) -> tuple[list[Any], list[int], dict[str, Counter[str]]]:
+    """Build the events of rows that have only these fields."""
+    columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
+    return build_events(columns, pipeline, crm_name=CRM_NAME)
+
+
+def build_one(pipeline: Pipeline, **fields: Any) -> dict[str, Any]:
+    """Build one event, and read it as strict JSON."""
+    (event,), _, _ = build(MINIMAL | fields, pipeline=pipeline)
+    payload: dict[str, Any] = json.loads(event.payload, parse_constant=refuse_constant)
+    return payload
+
+
+def refuse_constant(name: str) -> None:
+    """Python's reader takes NaN and Infinity; Meta's does not."""
+    raise AssertionError(f"{name} is no JSON")
+
+
+def read_golden(name: str) -> dict[str, Any]:
+    """Return a reviewed event."""
+    golden: dict[str, Any] = json.loads((GOLDEN_FOLDER / f"event_{name}.json").read_text(encoding="utf-8"))
+    return golden
+
+
+# --- Golden events ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "row"), [("minimal", MINIMAL), ("full", FULL)], ids=["minimal", "full"])
+def test_an_event_is_the_golden_one_byte_for_byte(name: str, row: dict[str, Any], leads: Pipeline) -> None:
+    """The members, their order and their values are those of the file, on one line without blanks."""
+    (event,), weak, _ = build(row, pipeline=leads)
+
+    assert event.payload.decode() == json.dumps(read_golden(name), separators=(",", ":"))
+    assert weak == []
+
+
+@pytest.mark.parametrize("name", HASHED_TEXTS)
+def test_the_hashes_of_the_golden_events_are_of_these_texts(name: str) -> None:
+    """So that the files can be reviewed by eye: each hash is the SHA-256 of the text that is written above."""
+    hashes = {key: value for key, value in read_golden(name)["user_data"].items() if isinstance(value, list)}
+
+    assert hashes == {key: [sha256(text.encode()).hexdigest()] for key, text in HASHED_TEXTS[name].items()}
+
+
+def test_the_minimal_event_is_the_one_of_the_design() -> None:
+    """Section 4, with the event id and the CRM's name filled in."""
+    assert read_golden("minimal") == {
+        "event_name": "Lead",
+        "event_time": 1673035686,
+        "event_id": str(event_id_of("conversion_leads", "1001")),
+        "action_source": "system_generated",
+        "custom_data": {"event_source": "crm", "lead_event_source": "Codex CRM"},
+        "user_data": {
+            "lead_id": 1234567890123456,
+            "em": ["7b17fb0bd173f625b58636fb796407c22b3d16fc78302d79f0fd30c2fc2fc068"],
+            "ph": ["6069d14bf122fdfd931dc7beb58e5dfbba395b1faf05bdcd42d12358d63d8599"],
+        },
+    }
+
+
+# --- What an event carries --------------------------------------------------------------------------------------------
+
+
+@given(lead_id=st.integers(10**14, 10**17 - 1))
+@settings(deadline=None)
+def test_a_lead_id_is_exact_to_its_last_digit(lead_id: int) -> None:
+    """15 to 17 digits are an integer in the JSON, also above 2**53, where a float would round."""
+    pipeline = Pipeline(name="leads", start_date=date(2026, 1, 1), stages={"new": "Lead"})
+    (event,), _, _ = build(MINIMAL | {"lead_id": str(lead_id)}, pipeline=pipeline)
+
+    assert f'"lead_id":{lead_id},'.encode() in event.payload
+
+
+@pytest.mark.parametrize(
+    ("moment", "unix_s"),
+    [
+        (datetime(2023, 1, 6, 20, 8, 6, tzinfo=UTC), 1673035686),
+        (datetime(2023, 1, 6, 20, 8, 6, 999999, tzinfo=UTC), 1673035686),
+        (datetime(2023, 1, 6, 15, 8, 6, tzinfo=timezone(timedelta(hours=-5))), 1673035686),
+        (datetime(2026, 10, 25, 1, 30, tzinfo=UTC), 1792891800),
+    ],
+    ids=str,
+)
+def test_an_event_time_is_whole_seconds_in_utc(moment: datetime, unix_s: int, leads: Pipeline) -> None:
+    """Unix seconds; what is left of a second is cut off, never rounded into the future."""
+    assert build_one(leads, event_time=moment)["event_time"] == unix_s
+
+
+def test_the_name_of_the_event_is_the_mapped_one(leads: Pipeline) -> None:
+    """Meta sees the pipeline's name for the stage; the CRM's own stays with the event for the figures."""
+    (event,), _, _ = build(MINIMAL | {"stage": "won", "event_name": "Converted ✓"}, pipeline=leads)
+
+    assert json.loads(event.payload)["event_name"] == "Converted ✓"
+    assert (event.row_no, event.event_id, event.stage) == (1, MINIMAL["event_id"], "won")
+
+
+# --- value and currency -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        ("12.50", 12.5),
+        ("12", 12),
+        ("12.00", 12),
+        ("1e3", 1000),
+        ("0", 0),
+        ("-0.0", 0),
+        ("-5.25", -5.25),
+        (" 7 ", 7),
+        ("0.1", 0.1),
+        ("999999999999999.5", 999999999999999.5),
+        ("1000000000000000", 10**15),
+        ("1e-400", 0.0),
+    ],
+)
+def test_an_amount_is_a_json_number(value: str, sent: float, leads: Pipeline) -> None:
+    """Whole amounts are integers, others are not rounded."""
+    custom_data = build_one(leads, value=value, currency="USD")["custom_data"]
+
+    assert custom_data == {"event_source": "crm", "lead_event_source": CRM_NAME, "value": sent, "currency": "USD"}
+    assert type(custom_data["value"]) is type(sent)
+
+
+@pytest.mark.parametrize("currency", ["USD", "usd", " Usd "])
+def test_a_currency_is_three_capital_letters(currency: str, leads: Pipeline) -> None:
+    """ISO 4217, in whatever case the CRM has it."""
+    assert build_one(leads, value="5", currency=currency)["custom_data"]["currency"] == "USD"
+
+
+@pytest.mark.parametrize(
+    ("value", "currency"),
+    [
+        *((value, "USD") for value in (None, "", " ", "n/a", "12,50", "$5", "1 000", "0x10")),
+        *((value, "USD") for value in ("NaN", "sNaN", "nan", "Infinity", "-inf")),
+        *((value, "USD") for value in ("1000000000000000.01", "-1e16", "1e400", "1e5000", "1e999999999", "9" * 5000)),
+        *((value, "USD") for value in ("9" * 400 + ".5", "1e99999999999999999999", "-1e99999999999999999999")),
+        *(("5", currency) for currency in (None, "", "  ", "US", "USDT", "U$D", "12A", "€", "ÜSD", "ＵＳＤ")),
+        (None, None),
+    ],
+    ids=lambda text: ascii(text)[:24],
+)
+def test_an_unusable_amount_is_left_out(value: str | None, currency: str | None, leads: Pipeline) -> None:
+    """Either both go or none; the event itself is sent, and always as JSON."""
+    payload = build_one(leads, value=value, currency=currency)
+
+    assert payload == read_golden("minimal")
+
+
+@given(value=st.decimals() | st.floats().map(repr) | st.text(max_size=12) | st.from_regex(r"\A[0-9]{1,9}e[0-9]{1,9}\Z"))
+@settings(deadline=None)
+def test_no_amount_stops_a_shard(value: object) -> None:
+    """Whatever stands in the column, an event comes out, and a number in it is a finite one."""
+    pipeline = Pipeline(name="leads", start_date=date(2026, 1, 1), stages={"new": "Lead"})
+
+    custom_data = build_one(pipeline, value=str(value), currency="USD")["custom_data"]
+
+    assert math.isfinite(custom_data.get("value", 0))
+
+
+# --- Many rows --------------------------------------------------------------------------------------------------------
+
+
+def test_rows_that_meta_cannot_match_are_held_back(leads: Pipeline) -> None:
+    """Their numbers are told apart; the others go on, in order."""
+    identified = {"email": "a@example.com"}
+    rows = [
+        {**MINIMAL, "row_no": 11},
+        {"row_no": 12},
+        {"row_no": 13, "first_name": "Ann", "gender": "f"},
+        {**identified, "row_no": 14},
+        {"row_no": 15, "email": "no address", "lead_id": "12"},
+    ]
+    shared = {name: MINIMAL[name] for name in ("event_id", "event_name", "stage", "event_time")}
+
+    events, weak, fields = build(*(shared | row for row in rows), pipeline=leads)
+
+    assert [event.row_no for event in events] == [11, 14]
+    assert weak == [12, 13, 15]
+    assert fields["em"] == {"usable": 2, "not_an_email": 1}
+
+
+def test_no_rows_give_no_events(leads: Pipeline) -> None:
+    """A shard whose rows were all held back by validation has nothing to send."""
+    events, weak, fields = build(pipeline=leads)
+
+    assert (events, weak) == ([], [])
+    assert not any(fields.values())
+
+
+def test_building_twice_gives_the_same_bytes(leads: Pipeline) -> None:
+    """A preview is what a live run sends: events depend on their row and the settings alone."""
+    once, _, _ = build(MINIMAL, FULL, pipeline=leads)
+    again, _, _ = build(FULL, MINIMAL, pipeline=leads)
+
+    assert [event.payload for event in once] == [event.payload for event in reversed(again)]
