@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
+from croniter import croniter
+from phonenumbers import SUPPORTED_REGIONS
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from crm_to_meta.errors import PipelineFileError
@@ -33,6 +35,21 @@ OTHER_FIELDS: Final = ("lead_id", "lead_created_at", "value", "currency", "opted
 SOURCE_FIELDS: Final = (*REQUIRED_FIELDS, *OTHER_FIELDS, *PERSONAL_FIELDS)
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class _RepeatedKeyError(yaml.MarkedYAMLError):
+    """A key stands in a mapping twice."""
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML without tags, in which a key that is there twice is a mistake and not the last one's."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
+        """Return a mapping of the file."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for position, key in enumerate(keys) if key in keys[:position]]:
+            raise _RepeatedKeyError(problem=f"key {twice[0]!r} is there twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class _Section(BaseModel):
@@ -137,11 +154,18 @@ class Pipeline(_Section):
             raise ValueError("not a time zone name such as Europe/Berlin")
         return zone
 
+    @field_validator("schedule")
+    @classmethod
+    def _is_cron(cls, schedule: str) -> str:
+        if not croniter.is_valid(schedule):
+            raise ValueError("not a cron expression such as 0 0 * * * (midnight)")
+        return schedule
+
     @field_validator("default_country")
     @classmethod
     def _is_alpha_2(cls, country: str | None) -> str | None:
-        if country is not None and not re.fullmatch("[A-Z]{2}", country):
-            raise ValueError("must be two capital letters such as US")
+        if country is not None and country not in SUPPORTED_REGIONS:
+            raise ValueError("must be a country's two capital letters such as US")
         return country
 
     @field_validator("stages")
@@ -174,7 +198,7 @@ def load_pipeline(path: Path) -> Pipeline:
         PipelineFileError: the file is absent, is no YAML mapping, or has a wrong, missing or unknown key.
     """
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
         raise PipelineFileError(f"{_shown(path)}: no such pipeline file; there are: {known}.") from None
@@ -215,7 +239,8 @@ def _shown(path: Path) -> str:
 
 def _position(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    return f" (line {mark.line + 1})" if mark else ""
+    what = f": {error.problem}" if isinstance(error, _RepeatedKeyError) else ""  # YAML's own words quote the file
+    return f" (line {mark.line + 1}{what})" if mark else ""
 
 
 def _first_mistake(error: ValidationError) -> str:

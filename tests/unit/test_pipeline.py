@@ -71,7 +71,9 @@ def test_every_shipped_pipeline_loads(path: Path) -> None:
 
 def test_pipeline_files_are_listed_by_name() -> None:
     """Every YAML file of the folder is a pipeline, in the order of names."""
-    assert [path.name for path in list_pipeline_files()] == sorted(path.name for path in PIPELINES_FOLDER.glob("*.yaml"))
+    assert [path.name for path in list_pipeline_files()] == sorted(
+        path.name for path in PIPELINES_FOLDER.glob("*.yaml")
+    )
 
 
 def test_pipeline_files_can_be_kept_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,10 +225,24 @@ FIELD_LIST = ", ".join(SOURCE_FIELDS)
             "default_country: NO", "key `default_country`: must be text" + IN_QUOTES, id="Norway, which YAML denies"
         ),
         pytest.param(
-            "default_country: us", "key `default_country`: must be two capital letters such as US" + SETTINGS, id="us"
+            "schedule: daily",
+            "key `schedule`: not a cron expression such as 0 0 * * * (midnight)" + SETTINGS,
+            id="no cron",
         ),
         pytest.param(
-            "default_country: USA", "key `default_country`: must be two capital letters such as US" + SETTINGS, id="USA"
+            "default_country: XX",
+            "key `default_country`: must be a country's two capital letters such as US" + SETTINGS,
+            id="no such country",
+        ),
+        pytest.param(
+            "default_country: us",
+            "key `default_country`: must be a country's two capital letters such as US" + SETTINGS,
+            id="us",
+        ),
+        pytest.param(
+            "default_country: USA",
+            "key `default_country`: must be a country's two capital letters such as US" + SETTINGS,
+            id="USA",
         ),
     ],
 )
@@ -408,3 +424,14 @@ def test_the_digest_stays_with_the_settings(folder: Path) -> None:
     path = write(folder, spelled_out)
 
     assert load_pipeline(path).digest == load_pipeline(path).digest == Pipeline(**MINIMAL, name="leads").digest
+
+
+def test_a_key_that_is_there_twice_is_told(folder: Path) -> None:
+    """YAML takes the last of two equal keys in silence; here a stage mapped twice is a mistake, with its line."""
+    path = folder / "leads.yaml"
+    path.write_text("start_date: 2026-01-01\nstages:\n  new: Lead\n  won: Converted\n  new: Contacted\n")
+
+    message = refusal_of(path)
+
+    assert "key 'new' is there twice" in message
+    assert "line" in message
