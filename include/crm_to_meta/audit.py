@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from crm_to_meta.errors import DeliveryIncompleteError, LawBrokenError
 from crm_to_meta.models import Mode, Status, staging_table_of, verdict_table_of
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_HELD_BACK: Final = frozenset({Status.QUARANTINED, Status.SKIPPED, Status.EXPIRED})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What a run came to: its rows per status."""
+    """What a run came to: its rows per status, and those that a later run took over and counts."""
 
     run_key: str
     extracted: int
     counts: Mapping[Status, int]
+    taken_over: int = 0
 
     @property
     def is_conserved(self) -> bool:
         """Say whether each extracted row is in exactly one status."""
-        return self.extracted == sum(self.counts.values())
+        return self.extracted == sum(self.counts.values()) + self.taken_over
 
 
 def audit(connection: Connection, *, run_key: str) -> Audit:
@@ -44,13 +48,14 @@ def audit(connection: Connection, *, run_key: str) -> Audit:
     """
     scope = {"run_key": run_key}
     with connection.transaction():
+        execute(connection, "extract_doubt_unanswered", {"run_keys": [run_key]})  # the worker died, and no try is left
         run = execute(connection, "audit_find_run", scope).fetchone()
         if run is None:
             raise LawBrokenError(f"Run {run_key} is not in capi.run; nothing can be audited.")
-        mode, extracted, stop_reason = Mode(run[0]), int(run[1]), run[2]
+        mode, extracted, stop_reason, taken_over = Mode(run[0]), int(run[1]), run[2], int(run[3])
         rows = _read_outcomes(connection, run_key, mode)
         counts = {status: sum(number for _, found, _, number in rows if found == status) for status in Status}
-        result = Audit(run_key=run_key, extracted=extracted, counts=counts)
+        result = Audit(run_key=run_key, extracted=extracted, counts=counts, taken_over=taken_over)
         problem = _find_problem(connection, result, mode, stop_reason)
         _record(connection, result, rows, state="failed" if problem else "succeeded")
         execute(connection, "drop_table", table=table(staging_table_of(run_key)))
@@ -75,7 +80,8 @@ def _find_problem(
     if not result.is_conserved:
         return LawBrokenError(
             f"Run {result.run_key}: {result.extracted} rows were extracted, but the statuses add up to "
-            f"{sum(result.counts.values())} ({_listed(result.counts)}). Please report this."
+            f"{sum(result.counts.values())} ({_listed(result.counts)}), and later runs took {result.taken_over} over. "
+            "Please report this."
         )
     in_ledger, in_requests = execute(connection, "audit_count_delivered", {"run_key": result.run_key}).fetchall()[0]
     if mode is Mode.LIVE and in_ledger != in_requests:
@@ -107,6 +113,11 @@ def _record(connection: Connection, result: Audit, rows: list[tuple[str, str, st
         "by_stage": by_stage,
         "by_reason": by_reason,
         "fields": fields[0] if fields and fields[0] else {},
+        "held_back": [
+            {"stage": stage, "status": status, "reason": reason, "rows": number}
+            for stage, status, reason, number in rows
+            if reason and status in _HELD_BACK
+        ],
     }
     execute(
         connection,

@@ -7,13 +7,13 @@
     │   │   ├── SourceError         ... the source table or one of its columns
     │   │   └── CredentialsError    ... token, permission or dataset id, as Meta answered
     │   ├── BatchRefusedError       fix the data: a critical rule failed, nothing was sent
+    │   ├── StagingLostError        the staged rows are gone (the database crashed); clear extract
     │   ├── RunTakenOverError       another run holds this run's transitions; it finishes them
     │   ├── DeliveryIncompleteError the run ended with events that Meta does not have yet
     │   └── LawBrokenError          a defect of this project: please report it
     └── RetryableError              try again later, not before `retry_after_s`
         ├── MetaUnavailableError    no answer, or a transient error
         ├── RateLimitedError        Meta asked for a pause
-        ├── StagingLostError        the staged rows are gone (the database crashed); extract again
         └── WarehouseError          a statement failed; names the statement, never a value
 
 Messages carry names, counts and ids. No message carries a value of a source row.
@@ -50,6 +50,10 @@ class BatchRefusedError(PermanentError):
     """A critical expectation failed: nothing is sent, everything stays pending."""
 
 
+class StagingLostError(PermanentError):
+    """The staging table is unlogged: after a crash of the database it is empty, and the rows are still pending."""
+
+
 class RunTakenOverError(PermanentError):
     """This run's lease ended and another run took its transitions over."""
 
@@ -81,10 +85,6 @@ class MetaUnavailableError(RetryableError):
 
 class RateLimitedError(RetryableError):
     """Meta asked for a pause that is longer than one task waits for."""
-
-
-class StagingLostError(RetryableError):
-    """The staging table is unlogged: after a crash of the database it is empty, and the rows are still pending."""
 
 
 class WarehouseError(RetryableError):

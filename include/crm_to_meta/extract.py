@@ -73,12 +73,9 @@ def extract(
         staged = _stage_rows(connection, pipeline, facts, columns, run_key=run_key, now=now)
         expired = held = 0
         if facts.mode is Mode.LIVE:
-            execute(
-                connection,
-                "extract_claim_rows",
-                {"pipeline": pipeline.name, "run_key": run_key},
-                staging=table(staging_table_of(run_key)),
-            )
+            staging = table(staging_table_of(run_key))
+            execute(connection, "extract_count_taken_over", staging=staging)
+            execute(connection, "extract_claim_rows", {"pipeline": pipeline.name, "run_key": run_key}, staging=staging)
             scope = {"pipeline": pipeline.name, "run_key": run_key, **_window_parameters(facts)}
             oldest = {"oldest_event_time": now - pipeline.delivery.max_event_age}
             expired = execute(connection, "extract_expire_pending", {**scope, **oldest}).rowcount
@@ -108,11 +105,13 @@ def read_source_columns(connection: Connection, pipeline: Pipeline) -> dict[str,
             "mend the name or grant SELECT on it."
         )
     columns = _named_columns(pipeline, types, where)
-    if types[columns["event_time"]] not in _COLUMN_TYPES[pipeline.source.event_time_type]:
-        raise SourceError(
-            f"{where}: source.event_time_type is {pipeline.source.event_time_type}, but the column "
-            f"{columns['event_time']} is {types[columns['event_time']]}; declare what it is."
-        )
+    declared = pipeline.source.event_time_type
+    for column in (columns[field] for field in ("event_time", "lead_created_at") if field in columns):
+        if types[column] not in _COLUMN_TYPES[declared]:
+            raise SourceError(
+                f"{where}: source.event_time_type is {declared}, but the column {column} is {types[column]}; "
+                "declare what it is, or give both times one type in a view."
+            )
     return columns
 
 
@@ -182,14 +181,14 @@ def _stage_rows(
 def _source_identifiers(pipeline: Pipeline, columns: Mapping[str, str]) -> dict[str, sql.Composable]:
     """Return what replaces the names in braces of extract_stage_rows.sql."""
     fields: dict[str, sql.Composable] = {
-        field: sql.Identifier(columns[field]) if field in columns else sql.SQL("NULL") for field in SOURCE_FIELDS
+        field: _quoted(columns[field]) if field in columns else sql.SQL("NULL") for field in SOURCE_FIELDS
     }
     event_moment = _moment(pipeline, fields["event_time"])
     has_lead_created_at = "lead_created_at" in columns
     return {
         **fields,
-        "source": sql.Identifier(*pipeline.source.schema_and_name),
-        "all_columns": sql.SQL(", ").join(sql.Identifier(column) for column in columns.values()),
+        "source": _quoted(*pipeline.source.schema_and_name),
+        "all_columns": sql.SQL(", ").join(_quoted(column) for column in columns.values()),
         "event_moment": event_moment,
         "lead_created_moment": (
             _moment(pipeline, fields["lead_created_at"]) if has_lead_created_at else sql.SQL("NULL::timestamptz")
@@ -197,6 +196,11 @@ def _source_identifiers(pipeline: Pipeline, columns: Mapping[str, str]) -> dict[
         "in_window": _in_window(pipeline, fields["event_time"], event_moment),
         "has_no_window": _has_no_window(pipeline, fields["event_time"], event_moment),
     }
+
+
+def _quoted(*names: str) -> sql.Identifier:
+    """Return a name for a statement with parameters: psycopg quotes it, but reads a percent sign as a placeholder."""
+    return sql.Identifier(*(name.replace("%", "%%") for name in names))
 
 
 def _moment(pipeline: Pipeline, column: sql.Composable) -> sql.Composed:

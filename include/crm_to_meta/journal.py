@@ -48,7 +48,7 @@ class Journal:
         self._connection = connection
         self._shard = shard
         self._pipeline = pipeline
-        self._is_live = mode is Mode.LIVE
+        self.is_live = mode is Mode.LIVE
         self._mode = mode
         self._lease = lease
 
@@ -69,7 +69,7 @@ class Journal:
                 raise CredentialsError(f"Run {self._shard.run_key} was stopped by another shard: {stop_reason}.")
             execute(self._connection, "load_open_run", {**scope, "lease": self._lease})
             execute(self._connection, "load_doubt_unanswered", scope)
-            if self._is_live:
+            if self.is_live:
                 execute(self._connection, "load_set_aside_chunks", scope)
 
     def chunks(self) -> list[int]:
@@ -116,6 +116,9 @@ class Journal:
             part: its events in the request.
             answer: Meta's answer.
             rejects: the answer ends the story of a single event: Meta refuses it.
+
+        Raises:
+            RunTakenOverError: somebody took this worker for dead and put the request in doubt; there it stays.
         """
         outcome = {
             "request_id": request_id,
@@ -128,7 +131,11 @@ class Journal:
             "events_received": answer.events_received,
         }
         with self._connection.transaction():
-            execute(self._connection, "load_end_request", outcome)
+            if not execute(self._connection, "load_end_request", outcome).rowcount:
+                raise RunTakenOverError(
+                    f"Run {self._shard.run_key}: another run or try took this one for dead while a request was under "
+                    "way, and goes on with its events. Nothing to do; see capi.request."
+                )
             match answer.action:
                 case Action.DELIVERED:
                     reason = Reason.SENT_WITHOUT_LEAD_ID if part.without_lead_id else None
@@ -157,7 +164,7 @@ class Journal:
     def _settle(self, chunk: Chunk, part: Part, status: Status, reason: str | None, answer: Answer | None) -> None:
         """Live runs settle events in the ledger; test runs, which leave it alone, count them on the chunk."""
         scope: dict[str, Any] = {**self._chunk(chunk.chunk_no), "status": status}
-        if not self._is_live:
+        if not self.is_live:
             execute(self._connection, "load_count_chunk", {**scope, "events": part.size})
             return
         outcome: dict[str, Any] = {

@@ -15,18 +15,20 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
+from psycopg.errors import UndefinedTable
 
 from crm_to_meta.chunks import build_body, encode_event
-from crm_to_meta.errors import StagingLostError
+from crm_to_meta.errors import StagingLostError, WarehouseError
 from crm_to_meta.models import Reason, Shard, Status, staging_table_of, verdict_table_of
 from crm_to_meta.pipeline import SOURCE_FIELDS, Pipeline
 from crm_to_meta.user_data import build_user_data, is_matchable
-from crm_to_meta.warehouse import Connection, execute, table
+from crm_to_meta.warehouse import Connection, execute, one_row, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 COLUMNS: Final = ("row_no", "event_id", "event_name", *(field for field in SOURCE_FIELDS if field != "transition_id"))
+_LARGEST_AMOUNT: Final = Decimal(10) ** 15  # beyond it a double, which is what JSON readers have, loses cents
 _COMPRESSION_LEVEL: Final = 1  # hashes hardly compress; the rest of an event does at any level
 
 
@@ -60,7 +62,7 @@ def transform(
         test_event_code: goes into every body of a test run.
 
     Raises:
-        StagingLostError: the rows are gone (the warehouse crashed).
+        StagingLostError: the rows are gone: the warehouse crashed, or audit has closed the run.
     """
     with connection.transaction():
         done = execute(connection, "transform_find_shard", _scope(shard)).fetchone()
@@ -121,17 +123,19 @@ def _money(value: str | None, currency: str | None) -> dict[str, Any]:
         amount = Decimal(value)
     except InvalidOperation:
         return {}
-    if not amount.is_finite() or not (len(code) == 3 and code.isascii() and code.isalpha()):  # noqa: PLR2004 - ISO 4217
+    if not amount.is_finite() or amount.copy_abs() > _LARGEST_AMOUNT:
+        return {}
+    if not (len(code) == 3 and code.isascii() and code.isalpha()):  # noqa: PLR2004 - ISO 4217
         return {}
     return {"value": int(amount) if amount == amount.to_integral_value() else float(amount), "currency": code}
 
 
 def _read_accepted(connection: Connection, shard: Shard) -> dict[str, Sequence[Any]]:
-    staged = execute(connection, "transform_count_staged", _scope(shard), staging=_staging(shard)).fetchone()
-    if staged is None or staged[0] != shard.last_row - shard.first_row + 1:
+    if _count_staged(connection, shard) != shard.last_row - shard.first_row + 1:
         raise StagingLostError(
-            f"Run {shard.run_key}: the staged {shard.label} are not all there, so the warehouse was restarted after a "
-            "crash; clear the task `extract` of this run, or let the next scheduled run take the rows over."
+            f"Run {shard.run_key}: the staged {shard.label} are not all there: the warehouse was restarted after a "
+            "crash, or the run was closed; clear the task `extract` of this run, or let the next scheduled run take "
+            "the rows over."
         )
     rows = execute(
         connection,
@@ -143,6 +147,15 @@ def _read_accepted(connection: Connection, shard: Shard) -> dict[str, Sequence[A
     ).fetchall()
     values: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def _count_staged(connection: Connection, shard: Shard) -> int:
+    try:
+        return int(one_row(execute(connection, "transform_count_staged", _scope(shard), staging=_staging(shard)))[0])
+    except WarehouseError as error:
+        if error.sqlstate == UndefinedTable.sqlstate:
+            return 0
+        raise
 
 
 def _cut(events: Sequence[_Event], size: int) -> Iterator[Sequence[_Event]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,6 @@ from crm_to_meta.normalization import DropReason, hash_normalized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
 
     from crm_to_meta.pipeline import Pipeline
 
@@ -30,6 +30,7 @@ UNMATCHABLE_SETS: Final = (
 
 _HASH_OF_NOTHING: Final = hashlib.sha256(b"").hexdigest()
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHA_2_LENGTH: Final = 2  # a hashed country is longer
 
 FieldCounts = dict[str, Counter[str]]
@@ -137,7 +138,7 @@ def _click_id(fbc: str | None, fbclid: str | None, created_at: datetime | None) 
         return given
     if fbclid is None or created_at is None:
         return None if fbc is None else normalize.normalize_fbc(fbc)
-    return normalize.build_fbc(fbclid, int(created_at.timestamp() * 1000))
+    return normalize.build_fbc(fbclid, (created_at - _EPOCH) // timedelta(milliseconds=1))
 
 
 def _count(values: Sequence[Any]) -> Counter[str]:

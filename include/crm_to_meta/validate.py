@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import sqlalchemy as sa
 from psycopg import sql
+from psycopg.errors import UndefinedTable
 
-from crm_to_meta.errors import BatchRefusedError, LawBrokenError, StagingLostError
+from crm_to_meta.errors import BatchRefusedError, LawBrokenError, StagingLostError, WarehouseError
 from crm_to_meta.expectations import RowRule, row_rules
 from crm_to_meta.gx_pushdown import ROW_KEY, Outcome, check_table
 from crm_to_meta.models import Mode, Shard, Status, staging_table_of, verdict_table_of
-from crm_to_meta.warehouse import SCHEMA, Connection, execute, one_row, table
+from crm_to_meta.warehouse import SCHEMA, Connection, execute, one_row, sqlalchemy_url, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,16 +38,13 @@ class Validation:
     shards: list[Shard]
 
 
-def validate(
-    connection: Connection, pipeline: Pipeline, *, run_key: str, sqlalchemy_url: str, now: datetime | None = None
-) -> Validation:
+def validate(connection: Connection, pipeline: Pipeline, *, run_key: str, now: datetime | None = None) -> Validation:
     """Judge the staged rows of a run, record the verdict, and plan the shards of the rows.
 
     Args:
         connection: to the warehouse, in autocommit mode.
         pipeline: gives rules and thresholds.
         run_key: the run whose rows are judged.
-        sqlalchemy_url: the same warehouse for Great Expectations.
         now: the moment that ages are measured against.
 
     Raises:
@@ -57,7 +55,7 @@ def validate(
     mode, staged = _require_staged_rows(connection, run_key)
     rules = row_rules(pipeline, now or datetime.now(UTC))
     outcomes = check_table(
-        sqlalchemy_url,
+        sqlalchemy_url(connection),
         schema=SCHEMA,
         table=staging_table_of(run_key),
         expectations=[rule.expectation for rule in rules],
@@ -96,14 +94,23 @@ def plan_shards(pipeline: Pipeline, *, run_key: str, rows: int) -> list[Shard]:
 
 
 def _require_staged_rows(connection: Connection, run_key: str) -> tuple[Mode, int]:
-    row = execute(connection, "validate_count_staged", {"run_key": run_key}, staging=_staging(run_key))
+    try:
+        row = execute(connection, "validate_count_staged", {"run_key": run_key}, staging=_staging(run_key))
+    except WarehouseError as error:
+        if error.sqlstate != UndefinedTable.sqlstate:
+            raise
+        raise _staging_lost(run_key) from None
     mode, expected, staged = one_row(row)
     if staged != expected:
-        raise StagingLostError(
-            f"Run {run_key}: {staged} of {expected} staged rows are there, so the warehouse was restarted after a "
-            "crash; clear the task `extract` of this run, or let the next scheduled run take the rows over."
-        )
+        raise _staging_lost(run_key)
     return Mode(mode), staged
+
+
+def _staging_lost(run_key: str) -> StagingLostError:
+    return StagingLostError(
+        f"Run {run_key}: the staged rows are not all there: the warehouse was restarted after a crash, or the run was "
+        "closed; clear the task `extract` of this run, or let the next scheduled run take the rows over."
+    )
 
 
 def _is_refused(pipeline: Pipeline, *, staged: int, quarantined: int) -> bool:

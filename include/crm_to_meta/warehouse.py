@@ -107,6 +107,18 @@ def migrate(connection: Connection) -> list[str]:
     Raises:
         ConfigurationError: the role may not create what is missing, or the schema is newer than this code.
     """
+    try:
+        return _apply_missing_migrations(connection)
+    except WarehouseError as error:
+        if error.sqlstate == psycopg.errors.InsufficientPrivilege.sqlstate:
+            raise ConfigurationError(
+                f"The warehouse's role may not create or read the schema {SCHEMA}; grant it CREATE on the database, "
+                f"and where {SCHEMA} is another role's, membership in that role."
+            ) from None
+        raise
+
+
+def _apply_missing_migrations(connection: Connection) -> list[str]:
     known = sorted(path.stem for path in MIGRATIONS_FOLDER.glob("*.sql"))
     if _applied_migrations(connection) == known:
         return []
@@ -120,21 +132,9 @@ def migrate(connection: Connection) -> list[str]:
             )
         missing = [name for name in known if name not in applied]
         for name in missing:
-            _apply_migration(connection, name)
+            run_query(connection, sql.SQL(_read_statement(f"migrations/{name}")), name=name)
+            execute(connection, "migrate_record", {"name": name})
     return missing
-
-
-def _apply_migration(connection: Connection, name: str) -> None:
-    try:
-        run_query(connection, sql.SQL(_read_statement(f"migrations/{name}")), name=name)
-        execute(connection, "migrate_record", {"name": name})
-    except WarehouseError as error:
-        if error.sqlstate == psycopg.errors.InsufficientPrivilege.sqlstate:
-            raise ConfigurationError(
-                f"The warehouse's role may not create what migration {name} needs; "
-                f"grant it CREATE on the database once, or let an owner of schema {SCHEMA} run `make migrate`."
-            ) from None
-        raise
 
 
 def _applied_migrations(connection: Connection) -> list[str]:

@@ -37,10 +37,6 @@ class EmbeddedPostgres:
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
-    def sqlalchemy_url(self, database: str) -> str:
-        """Return the URL of a database for SQLAlchemy."""
-        return f"postgresql+psycopg://{_USER}@/{database}?host={self.socket_folder}"
-
     def airflow_connection(self, database: str) -> str:
         """Return a database as the JSON of an Airflow connection."""
         return json.dumps({"conn_type": "postgres", "host": self.socket_folder, "login": _USER, "schema": database})

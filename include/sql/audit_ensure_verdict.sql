@@ -1,2 +1,2 @@
--- An audit that is repeated finds the run's verdicts gone; its chunks are still there.
+-- An audit that is repeated finds the run's verdicts gone; its chunks and its figures are still there.
 CREATE UNLOGGED TABLE IF NOT EXISTS {verdict} (LIKE capi.verdict)

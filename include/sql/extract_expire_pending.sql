@@ -1,12 +1,23 @@
 -- What an outage left behind and the window no longer reaches is too old for Meta: put on record, by this run.
+WITH left_behind AS (
+    SELECT known.event_id, known.run_key
+    FROM capi.delivery AS known
+    WHERE known.pipeline = %(pipeline)s
+        AND known.status = 'pending'
+        AND known.event_time < %(oldest_event_time)s
+        AND known.event_time < %(window_start)s
+        AND NOT EXISTS (SELECT FROM capi.run AS owner WHERE owner.run_key = known.run_key AND owner.state = 'running')
+),
+taken AS (
+    UPDATE capi.run AS former SET taken_over = taken_over + counted.rows
+    FROM (SELECT run_key, count(*) AS rows FROM left_behind GROUP BY run_key) AS counted
+    WHERE former.run_key = counted.run_key
+)
 UPDATE capi.delivery AS known SET
     status = 'expired',
     reason = 'event_too_old',
     run_key = %(run_key)s,
     chunk_no = NULL,
     updated_at = clock_timestamp()
-WHERE known.pipeline = %(pipeline)s
-    AND known.status = 'pending'
-    AND known.event_time < %(oldest_event_time)s
-    AND known.event_time < %(window_start)s
-    AND NOT EXISTS (SELECT FROM capi.run AS owner WHERE owner.run_key = known.run_key AND owner.state = 'running')
+FROM left_behind
+WHERE known.event_id = left_behind.event_id

@@ -3,9 +3,9 @@
 INSERT INTO {staging}
 WITH source AS (
     SELECT
-        {transition_id}::text AS transition_id,
+        CASE WHEN btrim({transition_id}::text, E' \t\r\n') <> '' THEN {transition_id}::text END AS transition_id,
         regexp_replace(btrim({lead_id}::text, E' \t\r\n'), '^l:\s*', '') AS lead_id,
-        btrim({stage}::text) AS stage,
+        btrim({stage}::text, E' \t\r\n') AS stage,
         {event_moment} AS event_time,
         {event_time} IS NOT NULL AS has_event_time,
         {lead_created_moment} AS lead_created_at,
@@ -40,12 +40,26 @@ identified AS (
         END) FOR 16) AS base_id
     FROM source
 ),
-candidate AS (
+numbered AS (
+    -- of rows that share a transition id the first in time stands for it; each other one has an event id of its own
     SELECT
         identified.*,
-        row_number() OVER (PARTITION BY base_id ORDER BY identified.event_time, identified.source_digest) AS occurrence
+        row_number() OVER (PARTITION BY base_id ORDER BY event_time, source_digest) AS occurrence
     FROM identified
-    LEFT JOIN capi.delivery AS known ON known.event_id = encode(base_id, 'hex')::uuid
+),
+named AS (
+    SELECT
+        numbered.*,
+        encode(CASE occurrence
+            WHEN 1 THEN base_id
+            ELSE substring(sha256(base_id || convert_to(occurrence::text, 'UTF8')) FOR 16)
+        END, 'hex')::uuid AS event_id
+    FROM numbered
+),
+candidate AS (
+    SELECT named.*
+    FROM named
+    LEFT JOIN capi.delivery AS known ON known.event_id = named.event_id
     LEFT JOIN capi.run AS owner ON owner.run_key = known.run_key AND owner.state = 'running'
     WHERE
         known.event_id IS NULL
@@ -54,8 +68,8 @@ candidate AS (
             WHEN 'delivered' THEN false
             WHEN 'in_doubt' THEN %(resend_in_doubt)s AND known.doubted_at > %(now)s - %(deduplication_window)s
             ELSE
-                known.source_digest IS DISTINCT FROM identified.source_digest
-                OR (known.reason = 'event_time_future' AND identified.event_time <= %(now)s)
+                known.source_digest IS DISTINCT FROM named.source_digest
+                OR (known.reason = 'event_time_future' AND named.event_time <= %(now)s)
         END)
 ),
 chosen AS (
@@ -66,10 +80,7 @@ mapped AS (
 )
 SELECT
     row_number() OVER (ORDER BY event_time NULLS FIRST, base_id, occurrence) AS row_no,
-    encode(CASE occurrence
-        WHEN 1 THEN base_id
-        ELSE substring(sha256(base_id || convert_to(occurrence::text, 'UTF8')) FOR 16)
-    END, 'hex')::uuid AS event_id,
+    event_id,
     transition_id,
     occurrence,
     source_digest,

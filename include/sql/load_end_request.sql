@@ -1,3 +1,4 @@
+-- Only while nobody else has put it in doubt: from then on others act on that.
 UPDATE capi.request SET
     outcome = %(outcome)s,
     duration_ms = %(duration_ms)s,
@@ -6,4 +7,4 @@ UPDATE capi.request SET
     error_subcode = %(error_subcode)s,
     fbtrace_id = %(fbtrace_id)s,
     events_received = %(events_received)s
-WHERE request_id = %(request_id)s
+WHERE request_id = %(request_id)s AND outcome = 'sending'

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from crm_to_meta.errors import DeliveryIncompleteError
 from crm_to_meta.models import Mode, Shard
-from crm_to_meta.warehouse import Connection, execute, sqlalchemy_url
+from crm_to_meta.warehouse import Connection, execute
 from crm_to_meta_airflow.connections import meta_settings, open_warehouse
 from crm_to_meta_airflow.context import read_facts, read_mode, read_test_event_code
 
@@ -50,7 +50,7 @@ def run_validate(pipeline: Pipeline, run_key: str) -> list[dict[str, Any]]:
     from crm_to_meta.validate import validate
 
     with _step(pipeline, run_key, "validate") as connection:
-        validation = validate(connection, pipeline, run_key=run_key, sqlalchemy_url=sqlalchemy_url(connection))
+        validation = validate(connection, pipeline, run_key=run_key)
     log.info("validate %s: %d rows accepted, %d held back", run_key, validation.accepted, validation.held_back)
     return [
         {"run_key": run_key, "shard_no": shard.shard_no, "first_row": shard.first_row, "last_row": shard.last_row}

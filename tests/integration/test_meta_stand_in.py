@@ -10,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from demo.meta_stand_in.journal import JournalError
 from demo.meta_stand_in.testing import StandIn, running_stand_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NOW_UNIX_S = 1_788_600_000  # the stand-in's clock stands still at 2026-09-05
 TIMEOUT_S = 10

@@ -186,7 +186,6 @@ def sample(postgres: EmbeddedPostgres, meta: StandIn) -> Iterator[Sample]:
         company = Company(
             warehouse=warehouse,
             connect=lambda: postgres.connect("report_sample"),
-            sqlalchemy_url=postgres.sqlalchemy_url("report_sample"),
             stand_in=meta,
             pipeline=load_pipeline(PIPELINES_FOLDER / "conversion_leads.yaml"),
             now=today + timedelta(hours=12),

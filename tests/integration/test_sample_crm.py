@@ -36,7 +36,7 @@ TODAY = date(2026, 11, 22)
 TOMORROW = TODAY + timedelta(days=1)
 MIDNIGHT = datetime.combine(TODAY, time(), UTC)
 LONGEST_JOURNEY_DAYS = 8
-SELECT_ALL = f"SELECT {', '.join(COLUMNS)} FROM crm.lead_stage_transitions"  # noqa: S608 - our own column names
+SELECT_ALL = f"SELECT {', '.join(COLUMNS)} FROM crm.lead_stage_transitions"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

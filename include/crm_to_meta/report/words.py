@@ -37,8 +37,8 @@ MODE_WORDS: Final[dict[Mode, Words]] = {
     Mode.LIVE: Words("Live", "Events were sent to Meta."),
     Mode.TEST: Words(
         "Test run",
-        "A small sample was sent to Meta with a test code. It shows under Test events in Events Manager; Meta may use it "
-        "for measurement, too. The ledger was left alone: a live run sends these stage changes again.",
+        "A small sample was sent to Meta with a test code. It shows under Test events in Events Manager; Meta may use "
+        "it for measurement, too. The ledger was left alone: a live run sends these stage changes again.",
     ),
     Mode.PREVIEW: Words(
         "Preview",

@@ -203,7 +203,6 @@ CREATE TABLE capi.chunk (
     state text NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'sending', 'done', 'superseded')),
     delivered integer NOT NULL DEFAULT 0,
     rejected integer NOT NULL DEFAULT 0,
-    expired integer NOT NULL DEFAULT 0,
     PRIMARY KEY (run_key, chunk_no)
 );
 ALTER TABLE capi.chunk ALTER COLUMN body SET STORAGE EXTERNAL;
@@ -264,8 +263,8 @@ COMMENT ON TABLE capi.verdict IS 'Internal, always empty: the shape of a run''s 
 -- Reading times of a source without ever inventing one ---------------------------------------------------------------
 CREATE FUNCTION capi.finite_time(moment timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE WHEN isfinite(moment) THEN moment END $$;
-COMMENT ON FUNCTION capi.finite_time IS 'The moment itself; NULL for infinity';
+AS $$ SELECT CASE WHEN moment BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00' THEN moment END $$;
+COMMENT ON FUNCTION capi.finite_time IS 'The moment itself; NULL for infinity and beyond the years 1 to 9999, which Python has';
 
 CREATE FUNCTION capi.time_from_epoch(seconds text) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -280,10 +279,10 @@ BEGIN
     IF moment !~ '^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?\s*(Z|z|[+-][0-9]{2}(:?[0-9]{2})?)?\s*$' THEN
         RETURN NULL;
     ELSIF moment ~ '(Z|z|[+-][0-9]{2}(:?[0-9]{2})?)\s*$' THEN
-        RETURN replace(moment, ',', '.')::timestamptz;
+        RETURN capi.finite_time(replace(moment, ',', '.')::timestamptz);
     END IF;
-    RETURN replace(moment, ',', '.')::timestamp AT TIME ZONE zone;
-EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format THEN
+    RETURN capi.finite_time(replace(moment, ',', '.')::timestamp AT TIME ZONE zone);
+EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format OR invalid_time_zone_displacement_value THEN
     RETURN NULL;
 END
 $$;

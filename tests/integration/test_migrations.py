@@ -1,0 +1,204 @@
+"""The schema `capi`: how it comes into a warehouse, and that its words are those of the code."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from psycopg import sql
+
+from crm_to_meta.errors import ConfigurationError, WarehouseError
+from crm_to_meta.models import Mode, Reason, Status
+from crm_to_meta.warehouse import MIGRATIONS_FOLDER, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crm_to_meta.warehouse import Connection
+    from demo.embedded_postgres import EmbeddedPostgres
+
+MIGRATIONS = sorted(path.stem for path in MIGRATIONS_FOLDER.glob("*.sql"))
+PUBLIC_TABLES = ("delivery", "request", "run", "quality")
+THREADS = 6
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The name of an empty database."""
+    postgres.create_database("empty")
+    yield "empty"
+    with postgres.connect() as connection:
+        connection.execute("DROP DATABASE empty WITH (FORCE)")
+
+
+@pytest.fixture
+def reader(warehouse: Connection, database: str) -> Iterator[str]:
+    """A role that may log in and no more."""
+    name = sql.Identifier(f"reader_of_{database}")
+    warehouse.execute(sql.SQL("CREATE ROLE {}").format(name))
+    yield f"reader_of_{database}"
+    warehouse.execute("RESET ROLE")
+    warehouse.execute(sql.SQL("DROP OWNED BY {}").format(name))
+    warehouse.execute(sql.SQL("DROP ROLE {}").format(name))
+
+
+def words_of(warehouse: Connection, table: str, column: str) -> set[str]:
+    """Return the words that a column's CHECK constraint lists."""
+    definitions = warehouse.execute(
+        """
+        SELECT pg_get_constraintdef(con.oid)
+        FROM pg_constraint AS con
+        INNER JOIN pg_attribute AS att ON att.attrelid = con.conrelid AND con.conkey = ARRAY[att.attnum]
+        WHERE con.contype = 'c' AND con.conrelid = to_regclass('capi.' || %s) AND att.attname = %s
+        """,
+        [table, column],
+    ).fetchall()
+    return {word for (text,) in definitions for word in re.findall("'([a-z_]+)'", text)}
+
+
+def test_empty_warehouse_gets_all_migrations_once(warehouse: Connection) -> None:
+    """The first call applies everything that there is, the second nothing."""
+    first, second = migrate(warehouse), migrate(warehouse)
+
+    assert first == MIGRATIONS
+    assert second == []
+    assert warehouse.execute("SELECT name FROM capi.migration ORDER BY name").fetchall() == [(n,) for n in MIGRATIONS]
+
+
+def test_tasks_that_start_at_once_take_turns(postgres: EmbeddedPostgres, database: str) -> None:
+    """However many tasks migrate at the same moment, each migration is applied by one of them and none fails."""
+    applied: list[str] = []
+    failures: list[Exception] = []
+    barrier = threading.Barrier(THREADS)
+
+    def work() -> None:
+        with postgres.connect(database) as connection:
+            barrier.wait()
+            try:
+                applied.extend(migrate(connection))
+            except Exception as error:  # noqa: BLE001 - handed to the assert below
+                failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert sorted(applied) == MIGRATIONS
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "words"),
+    [
+        ("delivery", "status", set(Status)),
+        ("delivery", "reason", set(Reason)),
+        ("run", "mode", set(Mode)),
+        ("request", "mode", set(Mode)),
+    ],
+    ids=["status", "reason", "mode of runs", "mode of requests"],
+)
+def test_words_of_code_and_tables_are_the_same(warehouse: Connection, table: str, column: str, words: set[str]) -> None:
+    """What the code can say the table takes, and nothing else."""
+    migrate(warehouse)
+
+    assert words_of(warehouse, table, column) == words
+
+
+def test_a_run_counts_every_status(warehouse: Connection) -> None:
+    """capi.run has a column for each status."""
+    migrate(warehouse)
+    columns = warehouse.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'capi.run'::regclass").fetchall()
+
+    assert {str(status) for status in Status} <= {name for (name,) in columns}
+
+
+def test_refusals_of_meta_are_reasons(warehouse: Connection) -> None:
+    """`meta_` and a number is a reason; `meta_` and a text is not."""
+    migrate(warehouse)
+    insert = """
+        INSERT INTO capi.delivery (event_id, pipeline, status, reason, run_key)
+        VALUES (gen_random_uuid(), 'p', 'rejected', %s, 'r')
+    """
+    warehouse.execute(insert, ["meta_2804036"])
+
+    with pytest.raises(Exception, match="delivery_reason_check"):
+        warehouse.execute(insert, ["meta_somebody@example.com"])
+
+
+def test_every_table_and_function_has_a_comment(warehouse: Connection) -> None:
+    """Who looks around in the schema finds out what each thing is for."""
+    migrate(warehouse)
+    uncommented = warehouse.execute(
+        """
+        SELECT relname FROM pg_class
+        WHERE relnamespace = 'capi'::regnamespace AND relkind = 'r' AND obj_description(oid, 'pg_class') IS NULL
+        UNION ALL
+        SELECT proname FROM pg_proc
+        WHERE pronamespace = 'capi'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL
+        """
+    ).fetchall()
+
+    assert uncommented == []
+
+
+@pytest.mark.parametrize("table", PUBLIC_TABLES)
+def test_every_public_column_has_a_comment(warehouse: Connection, table: str) -> None:
+    """The tables that people query say what each of their columns means."""
+    migrate(warehouse)
+    uncommented = warehouse.execute(
+        """
+        SELECT attname FROM pg_attribute
+        WHERE attrelid = to_regclass('capi.' || %s) AND attnum > 0 AND NOT attisdropped
+            AND col_description(attrelid, attnum) IS NULL
+        """,
+        [table],
+    ).fetchall()
+
+    assert uncommented == []
+
+
+def test_role_without_create_is_told_what_to_grant(warehouse: Connection, reader: str) -> None:
+    """A role that may not create the schema gets one sentence with a remedy, and nothing is left half done."""
+    warehouse.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(reader)))
+
+    with pytest.raises(ConfigurationError) as raised:
+        migrate(warehouse)
+    warehouse.execute("RESET ROLE")
+
+    assert "grant it CREATE on the database" in str(raised.value)
+    assert str(raised.value).endswith(".")
+    assert "\n" not in str(raised.value)
+    assert warehouse.execute("SELECT to_regnamespace('capi')").fetchone() == (None,)
+
+
+def test_role_without_any_right_on_the_schema_is_told_what_to_grant(warehouse: Connection, reader: str) -> None:
+    """Where the schema is there and the role may not even look into it, that is said in the same way."""
+    migrate(warehouse)
+    warehouse.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(reader)))
+
+    with pytest.raises(ConfigurationError, match="grant"):
+        migrate(warehouse)
+
+
+def test_schema_of_a_newer_version_is_left_alone(warehouse: Connection) -> None:
+    """An older version of the code refuses a schema that it does not know, and names what it does not know."""
+    migrate(warehouse)
+    warehouse.execute("INSERT INTO capi.migration (name) VALUES ('9999_of_tomorrow')")
+
+    with pytest.raises(ConfigurationError, match=r"9999_of_tomorrow.*deploy the newer version"):
+        migrate(warehouse)
+
+
+def test_failed_migration_leaves_nothing_behind(warehouse: Connection) -> None:
+    """A migration is one transaction: what it had made before it failed is gone."""
+    warehouse.execute("CREATE SCHEMA capi; CREATE TABLE capi.request (of_somebody_else integer)")
+
+    with pytest.raises(WarehouseError, match=MIGRATIONS[0]) as raised:
+        migrate(warehouse)
+
+    assert raised.value.sqlstate == "42P07"  # duplicate_table
+    assert warehouse.execute("SELECT to_regclass('capi.migration'), to_regclass('capi.run')").fetchone() == (None, None)
