@@ -32,8 +32,10 @@ types:
 	@$(BIN)/mypy --no-error-summary
 
 unit:
-	@$(BIN)/coverage run -m pytest -q
-	@$(BIN)/coverage report
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q --numprocesses auto --dist loadfile
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --fail-under 98
 
 format: install ## Format the code
 	@$(BIN)/ruff format .

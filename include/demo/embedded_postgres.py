@@ -64,13 +64,14 @@ def running_postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
 
 
 def _remove_stale_pid_file(folder: Path) -> None:
-    """A killed machine leaves a process id that by now may be another program's."""
+    """A server that was killed leaves a process id that is dead, or by now another program's."""
     pid_file = folder / "postmaster.pid"
     if not pid_file.exists():
         return
     pid = pid_file.read_text().split("\n", 1)[0].strip()
     try:
-        is_postgres = psutil.Process(int(pid)).name().startswith("postgres")
+        process = psutil.Process(int(pid))
+        is_postgres = process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):
         is_postgres = False
     if not is_postgres:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from conftest import AirflowHome
 
-pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore")]
 
 STEPS = ["extract", "validate", "transform", "load", "audit"]
 

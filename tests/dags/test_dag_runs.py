@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from crm_to_meta.warehouse import Connection
     from demo.meta_stand_in.testing import StandIn
 
-pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture

@@ -1,0 +1,74 @@
+"""The embedded PostgreSQL of `make run`, also after what people do to it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from demo.embedded_postgres import running_postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+PATIENCE_S = 2
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name, since socket paths are limited to 100 characters."""
+    with tempfile.TemporaryDirectory(prefix="pg-") as parent:
+        yield Path(parent) / "data"
+
+
+def postmaster(folder: Path) -> psutil.Process:
+    """The server's main process."""
+    return psutil.Process(int((folder / "postmaster.pid").read_text().split("\n", 1)[0]))
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Say whether a process runs; one that ended may wait to be reaped by whoever started it."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_that_it_keeps_its_data_and_stops(folder: Path) -> None:
+    """What was written is there after a stop, and nothing runs in between."""
+    with running_postgres(folder) as server:
+        server.create_database("kept")
+        server.create_database("kept")
+        process = postmaster(folder)
+    assert not is_alive(process)
+
+    with running_postgres(folder) as server, server.connect("kept") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_that_it_starts_after_it_was_killed(folder: Path) -> None:
+    """A server that was killed with everything it had open comes up again with its data."""
+    with running_postgres(folder) as server:
+        server.create_database("kept")
+        process = postmaster(folder)
+        family = [process, *process.children(recursive=True)]
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(family, timeout=PATIENCE_S)
+
+    with running_postgres(folder) as server, server.connect("kept") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_that_another_programs_process_id_does_not_count(folder: Path) -> None:
+    """A process id left by a machine that went down may be another program's by now."""
+    with running_postgres(folder):
+        left = (folder / "postmaster.pid").read_text().split("\n", 1)[1]
+    (folder / "postmaster.pid").write_text(f"{os.getpid()}\n{left}")
+
+    with running_postgres(folder) as server, server.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
