@@ -39,9 +39,12 @@ def test_every_setting_is_in_the_readme(key: str) -> None:
 def test_every_reason_has_its_row(reason: Reason) -> None:
     """A reason's row carries the words of the report."""
     text = REASON_TEXTS[reason]
+    words = rf"{re.escape(text.meaning)} \| {re.escape(text.remedy)}"
 
     assert re.search(
-        rf"^\| `{reason}` \| [a-z_ ]+ \| {re.escape(text.meaning)} \| {re.escape(text.remedy)} \|$", README, re.MULTILINE
+        rf"^\| `{reason}` \| [a-z_ ]+ \| {re.escape(text.meaning)} \| {re.escape(text.remedy)} \|$",
+        README,
+        re.MULTILINE,
     )
 
 
