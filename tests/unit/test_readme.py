@@ -41,11 +41,7 @@ def test_every_reason_has_its_row(reason: Reason) -> None:
     text = REASON_TEXTS[reason]
     words = rf"{re.escape(text.meaning)} \| {re.escape(text.remedy)}"
 
-    assert re.search(
-        rf"^\| `{reason}` \| [a-z_ ]+ \| {re.escape(text.meaning)} \| {re.escape(text.remedy)} \|$",
-        README,
-        re.MULTILINE,
-    )
+    assert re.search(rf"^\| `{reason}` \| [a-z_ ]+ \| {words} \|$", README, re.MULTILINE)
 
 
 @pytest.mark.parametrize("word", [*Status, *Mode, *SOURCE_FIELDS])
