@@ -48,7 +48,8 @@ def audit(connection: Connection, *, run_key: str) -> Audit:
     """
     scope = {"run_key": run_key}
     with connection.transaction():
-        execute(connection, "extract_doubt_unanswered", {"run_keys": [run_key]})  # the worker died, and no try is left
+        # Where the worker of a load died and no try is left, its last request has no answer.
+        execute(connection, "record_doubts", {"run_keys": [run_key], "shard_no": None})
         run = execute(connection, "audit_find_run", scope).fetchone()
         if run is None:
             raise LawBrokenError(f"Run {run_key} is not in capi.run; nothing can be audited.")

@@ -131,7 +131,7 @@ def _named_columns(pipeline: Pipeline, types: Mapping[str, str], where: str) -> 
 def _open_pass(connection: Connection, pipeline: Pipeline, facts: DagRunFacts) -> str:
     identity = {"pipeline": pipeline.name, "dag_run_id": facts.dag_run_id}
     abandoned = [key for (key,) in execute(connection, "extract_abandon_runs", identity)]
-    execute(connection, "extract_doubt_unanswered", {"run_keys": abandoned})
+    execute(connection, "record_doubts", {"run_keys": abandoned, "shard_no": None})
     for key in abandoned:
         execute(connection, "drop_table", table=table(staging_table_of(key)))
         execute(connection, "drop_table", table=table(verdict_table_of(key)))

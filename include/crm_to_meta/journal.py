@@ -68,7 +68,8 @@ class Journal:
             if state == "running" and stop_reason:
                 raise CredentialsError(f"Run {self._shard.run_key} was stopped by another shard: {stop_reason}.")
             execute(self._connection, "load_open_run", {**scope, "lease": self._lease})
-            execute(self._connection, "load_doubt_unanswered", scope)
+            unanswered = {"run_keys": [self._shard.run_key], "shard_no": self._shard.shard_no}
+            execute(self._connection, "record_doubts", unanswered)
             if self.is_live:
                 execute(self._connection, "load_set_aside_chunks", scope)
 
