@@ -48,6 +48,7 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_delay": timedelta(minutes=2),
     "retry_exponential_backoff": 2,
     "max_retry_delay": timedelta(hours=1),
+    "execution_timeout": timedelta(hours=6),  # a worker that hangs must not hold its transitions for ever
 }
 
 
@@ -68,6 +69,8 @@ def build_dag(pipeline: Pipeline) -> DAG:
     )
     def crm_to_meta() -> None:
         retry_policy = CrmToMetaRetryPolicy()
+        parallel = pipeline.delivery.parallel_shards
+        mapped: Any = {"max_active_tis_per_dagrun": parallel, "map_index_template": "{{ label }}"}
 
         @task(retry_policy=retry_policy)
         def extract() -> str:
@@ -77,12 +80,12 @@ def build_dag(pipeline: Pipeline) -> DAG:
         def validate(run_key: str) -> list[dict[str, Any]]:
             return steps.run_validate(pipeline, run_key)
 
-        @task(retry_policy=retry_policy, max_active_tis_per_dagrun=pipeline.delivery.parallel_shards)
+        @task(retry_policy=retry_policy, **mapped)
         def transform(shard: dict[str, Any]) -> dict[str, Any]:
             steps.run_transform(pipeline, Shard(**shard))
             return shard
 
-        @task(retry_policy=retry_policy, max_active_tis_per_dagrun=pipeline.delivery.parallel_shards)
+        @task(retry_policy=retry_policy, **mapped)
         def load(shard: dict[str, Any]) -> None:
             steps.run_load(pipeline, Shard(**shard))
 

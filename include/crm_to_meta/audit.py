@@ -48,11 +48,11 @@ def audit(connection: Connection, *, run_key: str) -> Audit:
     """
     scope = {"run_key": run_key}
     with connection.transaction():
-        # Where the worker of a load died and no try is left, its last request has no answer.
-        execute(connection, "record_doubts", {"run_keys": [run_key], "shard_no": None})
-        run = execute(connection, "audit_find_run", scope).fetchone()
+        run = execute(connection, "audit_find_run", scope).fetchone()  # locks it: from here on nothing more is sent
         if run is None:
             raise LawBrokenError(f"Run {run_key} is not in capi.run; nothing can be audited.")
+        # Where the worker of a load died and no try is left, its last request has no answer.
+        execute(connection, "record_doubts", {"run_keys": [run_key], "shard_no": None})
         mode, extracted, stop_reason, taken_over = Mode(run[0]), int(run[1]), run[2], int(run[3])
         rows = _read_outcomes(connection, run_key, mode)
         counts = {status: sum(number for _, found, _, number in rows if found == status) for status in Status}
@@ -97,7 +97,7 @@ def _find_problem(
     return DeliveryIncompleteError(
         f"Run {result.run_key}: {result.counts[Status.PENDING]} events are pending and "
         f"{result.counts[Status.IN_DOUBT]} in doubt.{why} Mend what the failed task says and clear it, or let the next "
-        "run send them."
+        "run send them (what is held in doubt waits for a person: README.md, When something goes wrong)."
     )
 
 

@@ -67,7 +67,7 @@ def extract(
     migrate(connection)
     columns = read_source_columns(connection, pipeline)
     with connection.transaction():
-        connection.execute("SET LOCAL TimeZone = 'UTC'")
+        execute(connection, "extract_set_session")
         execute(connection, "extract_lock_pipeline", {"pipeline": pipeline.name})
         run_key = _open_pass(connection, pipeline, facts)
         staged = _stage_rows(connection, pipeline, facts, columns, run_key=run_key, now=now)
@@ -81,8 +81,9 @@ def extract(
             expired = execute(connection, "extract_expire_pending", {**scope, **oldest}).rowcount
             held = one_row(execute(connection, "extract_count_held", scope))[0]
         counts = {"run_key": run_key, "staged": staged, "extracted": staged + expired, "held": held}
-        execute(connection, "extract_record_count", counts)
-    connection.execute(sql.SQL("ANALYZE {}").format(table(staging_table_of(run_key))))
+        execute(connection, "extract_record_count", {**counts, "lease": timedelta(minutes=pipeline.lease_minutes)})
+        execute(connection, "extract_analyze_staging", staging=table(staging_table_of(run_key)))
+        execute(connection, "extract_analyze_ledger")
     return Extraction(run_key=run_key, staged=staged, expired=expired, held=held)
 
 

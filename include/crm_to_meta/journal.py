@@ -5,6 +5,7 @@ Every method is one committed statement, so a worker that is killed between two 
 
 from __future__ import annotations
 
+import uuid
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from crm_to_meta.chunk_progress import Part, PastRequest
 from crm_to_meta.errors import CredentialsError, RunTakenOverError
 from crm_to_meta.meta_answers import Action, Answer
 from crm_to_meta.models import Mode, Reason, Shard, Status
+from crm_to_meta.pipeline import META_DEDUPLICATION_WINDOW
 from crm_to_meta.warehouse import Connection, execute, one_row
 
 if TYPE_CHECKING:
@@ -51,23 +53,29 @@ class Journal:
         self.is_live = mode is Mode.LIVE
         self._mode = mode
         self._lease = lease
+        self._holder = uuid.uuid4()  # of this try: what an earlier one still does is refused
 
-    def open_run(self) -> None:
+    def open_run(self, *, clears_stop: bool) -> None:
         """Take up the run's work: go on, or open a run again that had ended.
 
         Chunks whose transitions another run holds by now are set aside; what an earlier try of this task left without
         an answer is in doubt from here on.
 
+        Args:
+            clears_stop: somebody mended what stopped the run, and cleared the task.
+
         Raises:
             CredentialsError: another shard just stopped the run.
         """
         scope = {**self._run(), "pipeline": self._pipeline, "shard_no": self._shard.shard_no}
+        execute(self._connection, "load_commit_durably")
         with self._connection.transaction():
             execute(self._connection, "extract_lock_pipeline", {"pipeline": self._pipeline})
             state, stop_reason = one_row(execute(self._connection, "load_find_run", scope))
-            if state == "running" and stop_reason:
+            if state == "running" and stop_reason and not clears_stop:
                 raise CredentialsError(f"Run {self._shard.run_key} was stopped by another shard: {stop_reason}.")
-            execute(self._connection, "load_open_run", {**scope, "lease": self._lease})
+            execute(self._connection, "load_open_run", {**scope, "lease": self._lease, "clears_stop": clears_stop})
+            execute(self._connection, "load_hold_chunks", {**scope, "holder": self._holder})
             unanswered = {"run_keys": [self._shard.run_key], "shard_no": self._shard.shard_no}
             execute(self._connection, "record_doubts", unanswered)
             if self.is_live:
@@ -82,6 +90,21 @@ class Journal:
         """Return a chunk with its body unpacked."""
         event_ids, body = one_row(execute(self._connection, "load_read_chunk", self._chunk(chunk_no)))
         return Chunk(chunk_no=chunk_no, event_ids=event_ids, body=zlib.decompress(body))
+
+    def finished_events(self, chunk: Chunk) -> set[int]:
+        """Return the events of a live chunk that the ledger no longer lets this run send.
+
+        They are settled, another run's, or in doubt for longer than Meta de-duplicates.
+        """
+        if not self.is_live:
+            return set()
+        parameters = {
+            "run_key": self._shard.run_key,
+            "event_ids": list(chunk.event_ids),
+            "deduplication_window": META_DEDUPLICATION_WINDOW,
+        }
+        sendable = {event_id for (event_id,) in execute(self._connection, "load_list_sendable", parameters)}
+        return {index for index, event_id in enumerate(chunk.event_ids) if event_id not in sendable}
 
     def past_requests(self, chunk_no: int) -> list[PastRequest]:
         """Return the chunk's requests on record, oldest first."""
@@ -99,10 +122,11 @@ class Journal:
             CredentialsError: another shard has stopped the run.
         """
         request = {"part_start": part.start, "part_end": part.end, "without_lead_id": part.without_lead_id}
+        sender = {"holder": self._holder, "lease": self._lease}
         row = execute(
             self._connection,
             "load_begin_request",
-            {**self._chunk(chunk.chunk_no), **request, "attempt": attempt, "mode": self._mode, "lease": self._lease},
+            {**self._chunk(chunk.chunk_no), **request, **sender, "attempt": attempt, "mode": self._mode},
         ).fetchone()
         if row is None:
             raise self._why_stopped()
@@ -180,8 +204,8 @@ class Journal:
         if state == "running" and stop_reason:
             return CredentialsError(f"Run {self._shard.run_key} was stopped by another shard: {stop_reason}.")
         return RunTakenOverError(
-            f"Run {self._shard.run_key} is {state}: its lease ended and another run holds its "
-            "transitions now and finishes them. Nothing to do; see capi.run."
+            f"Run {self._shard.run_key} is {state}: this try was taken for dead, and a later try or another run "
+            "finishes its transitions. Nothing to do; see capi.run."
         )
 
     def _run(self) -> dict[str, Any]:

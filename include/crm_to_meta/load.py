@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from crm_to_meta.chunk_progress import Part, event_states, open_parts
+from crm_to_meta.chunk_progress import Part, State, event_states, open_parts
 from crm_to_meta.chunks import cut_body, drop_lead_id, split_events
 from crm_to_meta.errors import CredentialsError, MetaUnavailableError, RateLimitedError
 from crm_to_meta.journal import Chunk, Journal
 from crm_to_meta.meta_answers import SUBCODE_LEAD_UNKNOWN, Action, Answer
+from crm_to_meta.pipeline import LONGEST_WAIT_IN_TASK_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 60.0
 RATE_LIMIT_WAIT_S: Final = 300.0  # where Meta does not say: limits are counted over an hour
-LONGEST_WAIT_IN_TASK_S: Final = 120.0  # longer pauses are left to Airflow's retry, which frees the worker
 
 
 @dataclass(slots=True)
@@ -49,6 +49,7 @@ def load(
     client: MetaClient,
     *,
     mode: Mode,
+    clears_stop: bool = False,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Loading:
@@ -60,6 +61,7 @@ def load(
         shard: whose chunks are sent.
         client: sends a body and classifies the answer.
         mode: live or test; a preview has nothing to load.
+        clears_stop: this is a later try: go on although a shard stopped the run, since somebody may have mended it.
         sleep: waits between attempts; replaced in tests.
         now: what ages are measured against.
 
@@ -71,7 +73,7 @@ def load(
     """
     lease = timedelta(minutes=pipeline.lease_minutes)
     journal = Journal(connection, shard, pipeline=pipeline.name, mode=mode, lease=lease)
-    journal.open_run()
+    journal.open_run(clears_stop=clears_stop)
     loader = _Loader(pipeline, journal, client, sleep=sleep, now=now)
     unclear = [chunk_no for chunk_no in journal.chunks() if not loader.deliver(journal.read_chunk(chunk_no))]
     if unclear:
@@ -109,6 +111,8 @@ class _Loader:
         states = event_states(
             len(events), past, can_drop_lead_id=(index for index in refused if drop_lead_id(events[index]) is not None)
         )
+        for index in self._journal.finished_events(chunk):
+            states[index] = State.SETTLED
         resend = self._delivery.on_in_doubt == "resend"
         todo = deque(open_parts(states, resend_in_doubt=resend))
         is_clear = is_settled = True

@@ -6,17 +6,18 @@ A file that cannot be used raises `PipelineFileError` with file, key and remedy,
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 from croniter import croniter
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from crm_to_meta.errors import PipelineFileError
 
@@ -25,6 +26,9 @@ PIPELINES_FOLDER: Final = Path(__file__).resolve().parents[1] / "pipelines"
 META_MAX_EVENTS_PER_REQUEST: Final = 1_000  # "Using the API": at most 1,000 events in `data`
 META_MAX_EVENT_AGE: Final = timedelta(days=7)  # "Server Event Parameters": event_time up to 7 days before the request
 META_DEDUPLICATION_WINDOW: Final = timedelta(hours=48)  # "Handling Duplicate Events": the same event_id within 48 h
+
+LONGEST_WAIT_IN_TASK_S: Final = 120.0  # longer pauses are left to Airflow's retry, which frees the worker
+_CONNECT_MARGIN_S: Final = 20.0
 
 REQUIRED_FIELDS: Final = ("transition_id", "stage", "event_time")
 PERSONAL_FIELDS: Final = (
@@ -174,6 +178,15 @@ class Pipeline(_Section):
         if blank := [stage for stage, event_name in stages.items() if not (stage.strip() and event_name.strip())]:
             raise ValueError(f"stage {blank[0]!r} has no event name")
         return stages
+
+    @model_validator(mode="after")
+    def _outlive_a_request(self) -> Self:
+        needed_s = self.delivery.timeout_seconds + LONGEST_WAIT_IN_TASK_S + _CONNECT_MARGIN_S
+        if self.lease_minutes * 60 < needed_s:
+            raise ValueError(
+                f"lease_minutes must be {math.ceil(needed_s / 60)} or more: a request and a pause fit into it"
+            )
+        return self
 
     @property
     def zone(self) -> ZoneInfo:

@@ -7,7 +7,10 @@ WITH alive AS (
 sending AS (
     UPDATE capi.chunk SET state = 'sending'
     FROM alive
-    WHERE chunk.run_key = alive.run_key AND chunk_no = %(chunk_no)s AND state IN ('ready', 'sending')
+    WHERE chunk.run_key = alive.run_key
+        AND chunk_no = %(chunk_no)s
+        AND state IN ('ready', 'sending')
+        AND holder = %(holder)s
     RETURNING chunk.run_key, chunk.chunk_no
 )
 INSERT INTO capi.request (run_key, chunk_no, part_start, part_end, without_lead_id, attempt, mode, events)

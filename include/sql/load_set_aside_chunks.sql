@@ -1,7 +1,7 @@
--- Chunks with a transition that another run took over meanwhile: that run sends it.
+-- Chunks with a transition that another run took over meanwhile: that run sends it. Of all shards, since opening the run
+-- again would let a late worker of another shard go on as well.
 UPDATE capi.chunk SET state = 'superseded'
 WHERE run_key = %(run_key)s
-    AND shard_no = %(shard_no)s
     AND state IN ('ready', 'sending')
     AND EXISTS (
         SELECT FROM capi.delivery AS known

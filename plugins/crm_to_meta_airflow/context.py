@@ -58,3 +58,15 @@ def read_test_event_code() -> str | None:
             "Parameter `test_event_code` goes with mode `test` and no other; Events Manager shows it under Test events."
         )
     return code
+
+
+def read_try_number() -> int:
+    """Return which try of the task this is; a cleared task goes on counting."""
+    context: Any = get_current_context()
+    return int(context["ti"].try_number)
+
+
+def show_label(label: str) -> None:
+    """Name the mapped task in the UI; the DAG's `map_index_template` shows it."""
+    context: Any = get_current_context()
+    context["label"] = label

@@ -12,7 +12,7 @@ from crm_to_meta.errors import DeliveryIncompleteError
 from crm_to_meta.models import Mode, Shard
 from crm_to_meta.warehouse import Connection, execute
 from crm_to_meta_airflow.connections import meta_settings, open_warehouse
-from crm_to_meta_airflow.context import read_facts, read_mode, read_test_event_code
+from crm_to_meta_airflow.context import read_facts, read_mode, read_test_event_code, read_try_number, show_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +62,7 @@ def run_transform(pipeline: Pipeline, shard: Shard) -> None:
     """Build and store the chunks of a shard."""
     from crm_to_meta.transform import transform
 
+    show_label(shard.label)
     crm_name = meta_settings(pipeline.connections.meta, needs_token=False).crm_name
     with _step(pipeline, shard.run_key, "transform") as connection:
         done = transform(connection, pipeline, shard, crm_name=crm_name, test_event_code=read_test_event_code())
@@ -80,6 +81,7 @@ def run_load(pipeline: Pipeline, shard: Shard) -> None:
     from crm_to_meta.load import load
     from crm_to_meta.meta_client import MetaClient
 
+    show_label(shard.label)
     mode = read_mode()
     if mode is Mode.PREVIEW:
         log.info("load %s: %s, preview: nothing is sent", shard.run_key, shard.label)
@@ -89,7 +91,7 @@ def run_load(pipeline: Pipeline, shard: Shard) -> None:
         _step(pipeline, shard.run_key, "load") as connection,
         MetaClient(settings, timeout_s=pipeline.delivery.timeout_seconds) as client,
     ):
-        result = load(connection, pipeline, shard, client, mode=mode)
+        result = load(connection, pipeline, shard, client, mode=mode, clears_stop=read_try_number() > 1)
     counts = ", ".join(f"{number} {status}" for status, number in sorted(result.events.items())) or "nothing left"
     log.info("load %s: %s, %d requests, %s", shard.run_key, shard.label, result.requests, counts)
 
@@ -99,7 +101,9 @@ def run_audit(pipeline: Pipeline, run_key: str | None) -> None:
     from crm_to_meta.audit import audit
 
     if run_key is None:
-        raise DeliveryIncompleteError("The task `extract` did not finish: nothing was staged, nothing was sent.")
+        raise DeliveryIncompleteError(
+            "The task `extract` did not finish, nothing was sent; the next run takes over what it may have staged."
+        )
     with _step(pipeline, run_key, "audit") as connection:
         result = audit(connection, run_key=run_key)
     counts = ", ".join(f"{number} {status}" for status, number in result.counts.items() if number)

@@ -203,6 +203,7 @@ CREATE TABLE capi.chunk (
     state text NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'sending', 'done', 'superseded')),
     delivered integer NOT NULL DEFAULT 0,
     rejected integer NOT NULL DEFAULT 0,
+    holder uuid,
     PRIMARY KEY (run_key, chunk_no)
 );
 ALTER TABLE capi.chunk ALTER COLUMN body SET STORAGE EXTERNAL;

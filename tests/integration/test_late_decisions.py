@@ -1,0 +1,155 @@
+"""What is decided after a load: by the clock, by a person, by whoever mends a connection and clears a task."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from psycopg import sql
+
+from crm_to_meta.errors import CredentialsError, DeliveryIncompleteError, MetaUnavailableError
+from crm_to_meta.extract import extract
+from crm_to_meta.load import load
+from crm_to_meta.models import Mode, Shard, staging_table_of
+
+if TYPE_CHECKING:
+    from daily_run import Company
+
+
+@pytest.fixture(autouse=True)
+def _all_rows_are_sound(company: Company) -> None:
+    company.judges_rows = False
+
+
+def leave_in_doubt(company: Company) -> Shard:
+    """Send ten events without ever getting an answer, and close the run; return the shard."""
+    company.record_sound(10)
+    (shard,) = company.prepare().shards
+    company.stand_in.set_faults([{"kind": "reset_after", "when": {"to_request": 3}}])
+    with pytest.raises(MetaUnavailableError):
+        company.load(shard)
+    with pytest.raises(DeliveryIncompleteError):
+        company.audit(shard.run_key)
+    company.stand_in.clear_faults()
+    return shard
+
+
+def test_doubt_that_is_too_old_is_left_to_a_person(company: Company) -> None:
+    """After the 48 hours in which Meta de-duplicates neither the next run nor a cleared load sends again."""
+    shard = leave_in_doubt(company)
+    company.warehouse.execute("UPDATE capi.delivery SET doubted_at = doubted_at - interval '72 hours'")
+    before = len(company.received())
+
+    assert company.extract().staged == 0
+    company.load(shard)
+
+    assert len(company.received()) == before
+    assert company.statuses() == {"in_doubt": 10}
+
+
+def test_decision_of_a_person_stands(company: Company) -> None:
+    """Events that a person set to delivered are not sent by a load that is cleared later."""
+    shard = leave_in_doubt(company)
+    before = len(company.received())
+    company.warehouse.execute("UPDATE capi.delivery SET status = 'delivered'")
+
+    company.load(shard)
+
+    assert len(company.received()) == before
+
+
+def test_doubt_is_never_called_expired(company: Company) -> None:
+    """An event in doubt that became too old stays in doubt: Meta may have it."""
+    shard = leave_in_doubt(company)
+    company.move_clock(timedelta(days=8))
+
+    company.load(shard)
+
+    assert company.statuses() == {"in_doubt": 10}
+
+
+def test_cleared_load_goes_on_after_a_stop(company: Company) -> None:
+    """Once the token is mended, a cleared load goes on at once, though the run is not closed yet."""
+    company.configure(delivery={"shard_chunks": 1})
+    company.record_sound(20)
+    first, second = company.prepare().shards
+    good, company.token = company.token, "wrong"
+    with pytest.raises(CredentialsError):
+        company.load(first)
+    company.token = good
+    with pytest.raises(CredentialsError):
+        company.load(second)
+
+    for shard in (first, second):
+        with company.client() as client:
+            load(
+                company.warehouse,
+                company.pipeline,
+                shard,
+                client,
+                mode=Mode.LIVE,
+                clears_stop=True,
+                sleep=lambda _: None,
+                now=lambda: company.now,
+            )
+
+    assert company.statuses() == {"delivered": 20}
+
+
+def test_statistics_hold_no_personal_value(company: Company) -> None:
+    """The planner's samples of the staging table, which are written to the log, are of other columns alone."""
+    company.record_sound(40)
+
+    run_key = company.extract().run_key
+
+    sampled = {
+        row["attname"]
+        for row in company.select(
+            "SELECT attname FROM pg_stats WHERE schemaname = 'capi' AND tablename = {}",
+            sql.Literal(staging_table_of(run_key)),
+        )
+    }
+    assert "row_no" in sampled
+    assert not sampled & {"email", "phone", "first_name", "last_name", "lead_id", "fbc", "external_id"}
+
+
+def test_lease_counts_from_the_end_of_the_extraction(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that staged for longer than its lease is not taken for dead the moment it is done."""
+    company.record_sound(30)
+    real = extract.__globals__["_stage_rows"]
+    waiting = threading.Event()
+    extractions: dict[str, Any] = {}
+
+    def outlast_the_lease(connection: Any, *arguments: Any, **settings: Any) -> int:
+        rows = int(real(connection, *arguments, **settings))
+        if not waiting.is_set():
+            connection.execute("UPDATE capi.run SET lease_until = clock_timestamp() - interval '1 second'")
+            waiting.set()
+        return rows
+
+    def run(name: str) -> None:
+        with company.connect() as connection:
+            extractions[name] = extract(connection, company.pipeline, company.facts(name), now=company.now)
+
+    monkeypatch.setitem(extract.__globals__, "_stage_rows", outlast_the_lease)
+    first = threading.Thread(target=run, args=["first"])
+    first.start()
+    waiting.wait()
+    run("second")
+    first.join()
+
+    assert (extractions["first"].staged, extractions["second"].staged) == (30, 0)
+    assert extractions["second"].held == 30
+
+
+def test_commits_are_durable_before_anything_is_sent(company: Company) -> None:
+    """Where the server waives it, load asks for commits that outlive a crash."""
+    company.record_sound(10)
+    (shard,) = company.prepare().shards
+    company.warehouse.execute("SET synchronous_commit = off")
+
+    company.load(shard)
+
+    assert company.warehouse.execute("SHOW synchronous_commit").fetchone() == ("on",)
