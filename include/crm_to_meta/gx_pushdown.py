@@ -18,6 +18,8 @@ logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # 200 lines 
 import great_expectations as gx  # noqa: E402 - after the two lines above
 import sqlalchemy as sa  # noqa: E402
 from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: E402
+from great_expectations.datasource.fluent.interfaces import TestConnectionError  # noqa: E402
+from great_expectations.exceptions.exceptions import GreatExpectationsError  # noqa: E402
 from great_expectations.expectations.expectation import (  # noqa: E402
     ColumnMapExpectation,
     ColumnPairMapExpectation,
@@ -26,7 +28,7 @@ from great_expectations.expectations.expectation import (  # noqa: E402
 from great_expectations.validator.metric_configuration import MetricConfiguration  # noqa: E402
 from great_expectations.validator.validator import Validator  # noqa: E402
 
-from crm_to_meta.errors import ConfigurationError  # noqa: E402
+from crm_to_meta.errors import ConfigurationError, WarehouseError  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,20 +62,16 @@ def check_table(sqlalchemy_url: str, *, schema: str, table: str, expectations: S
 
     Raises:
         ConfigurationError: an expectation could not be evaluated (unknown column, wrong type).
+        WarehouseError: the table could not be read at all.
     """
-    context = gx.get_context(mode="ephemeral")
-    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # the context sets its own level
-    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # GX's own PostgreSQL source takes no socket, and its sources no schema
-        source = context.data_sources.add_sql("warehouse", connection_string=sqlalchemy_url)
-        asset = source.add_table_asset(table, table_name=table, schema_name=schema)
     try:
-        batch_definition = asset.add_batch_definition_whole_table("staged rows")
-        counts = _count_failures(context, batch_definition, expectations)
-        conditions = _failing_rows(batch_definition, expectations)
-    finally:
-        source.get_engine().dispose()
+        counts, conditions = _question_table(sqlalchemy_url, schema=schema, table=table, expectations=expectations)
+    except (GreatExpectationsError, TestConnectionError, sa.exc.SQLAlchemyError, KeyError) as error:
+        # KeyError: GX looks for a metric that it could not compute.
+        raise WarehouseError(
+            f"Great Expectations could not read {schema}.{table} ({type(error).__name__}): the warehouse went away, or "
+            "the table did; the warehouse's server log has the full message."
+        ) from None
     return [
         Outcome(
             success=bool(result["success"]),
@@ -83,6 +81,27 @@ def check_table(sqlalchemy_url: str, *, schema: str, table: str, expectations: S
         )
         for result, query in zip(counts, conditions, strict=True)
     ]
+
+
+def _question_table(
+    sqlalchemy_url: str, *, schema: str, table: str, expectations: Sequence[Expectation]
+) -> tuple[list[Any], list[sa.Select[int] | None]]:
+    """Return GX's counts and the queries for the failing rows, over a connection of its own."""
+    context = gx.get_context(mode="ephemeral")
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # the context sets its own level
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GX's own PostgreSQL source takes no socket
+        source = context.data_sources.add_sql("warehouse", connection_string=sqlalchemy_url)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ... and its sources no schema
+            asset = source.add_table_asset(table, table_name=table, schema_name=schema)
+        batch_definition = asset.add_batch_definition_whole_table("staged rows")
+        counts = _count_failures(context, batch_definition, expectations)
+        return counts, _failing_rows(batch_definition, expectations)
+    finally:
+        source.get_engine().dispose()
 
 
 def _count_failures(

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from psycopg.errors import UndefinedTable
 
-from crm_to_meta.errors import BatchRefusedError, LawBrokenError, StagingLostError, WarehouseError
+from crm_to_meta.errors import BatchRefusedError, ConfigurationError, LawBrokenError, StagingLostError, WarehouseError
 from crm_to_meta.expectations import RowRule, row_rules
 from crm_to_meta.gx_pushdown import ROW_KEY, Outcome, check_table
 from crm_to_meta.models import Mode, Shard, Status, staging_table_of, verdict_table_of
@@ -54,12 +54,16 @@ def validate(connection: Connection, pipeline: Pipeline, *, run_key: str, now: d
     """
     mode, staged = _require_staged_rows(connection, run_key)
     rules = row_rules(pipeline, now or datetime.now(UTC))
-    outcomes = check_table(
-        sqlalchemy_url(connection),
-        schema=SCHEMA,
-        table=staging_table_of(run_key),
-        expectations=[rule.expectation for rule in rules],
-    )
+    try:
+        outcomes = check_table(
+            sqlalchemy_url(connection),
+            schema=SCHEMA,
+            table=staging_table_of(run_key),
+            expectations=[rule.expectation for rule in rules],
+        )
+    except (ConfigurationError, WarehouseError):  # GX does not tell why: are the warehouse and the rows still there?
+        _require_staged_rows(connection, run_key)
+        raise
     with connection.transaction():
         execute(connection, "validate_forget_verdicts", table=table(verdict_table_of(run_key)))
         held_back = _record_verdicts(connection, run_key, rules, outcomes)

@@ -9,8 +9,9 @@ import pytest
 from daily_run import Company, assert_conserved
 from psycopg import sql
 
-from crm_to_meta.errors import BatchRefusedError, DeliveryIncompleteError, StagingLostError
+from crm_to_meta.errors import BatchRefusedError, DeliveryIncompleteError, StagingLostError, WarehouseError
 from crm_to_meta.expectations import row_rules
+from crm_to_meta.gx_pushdown import Outcome, check_table
 from crm_to_meta.models import Mode, staging_table_of
 
 if TYPE_CHECKING:
@@ -240,6 +241,40 @@ def test_lost_staging_is_told(company: Company, lose: Callable[[Company, str], N
         company.validate(run_key)
 
     assert company.statuses() == {"pending": 3}
+
+
+def drop_staging(company: Company, run_key: str) -> None:
+    """Do what another run does that takes the rows over."""
+    with company.connect() as other:
+        other.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("capi", staging_table_of(run_key))))
+
+
+def lose_warehouse(company: Company, run_key: str) -> None:
+    """Let the server drop the connection of the step, and the staged rows with it."""
+    with company.connect() as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [company.warehouse.info.backend_pid])
+    drop_staging(company, run_key)
+
+
+@pytest.mark.parametrize(
+    ("lose", "error"),
+    [(drop_staging, StagingLostError), (lose_warehouse, WarehouseError)],
+    ids=["rows taken over", "warehouse gone"],
+)
+def test_rows_lost_under_great_expectations_are_told(
+    company: Company, monkeypatch: pytest.MonkeyPatch, lose: Callable[[Company, str], None], error: type[Exception]
+) -> None:
+    """What goes away while Great Expectations looks at it is no mistake of a rule: the run can go on, or be cleared."""
+    company.record_sound(3)
+    run_key = company.extract().run_key
+
+    def check_what_is_lost(*arguments: Any, **named: Any) -> list[Outcome]:
+        lose(company, run_key)
+        return check_table(*arguments, **named)
+
+    monkeypatch.setattr("crm_to_meta.validate.check_table", check_what_is_lost)
+    with pytest.raises(error):
+        company.validate(run_key)
 
 
 def test_rows_of_a_crashed_staging_are_taken_by_the_next_run(company: Company) -> None:
