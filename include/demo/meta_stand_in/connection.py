@@ -32,6 +32,8 @@ class Connection:
         return self.transport.is_closing()
 
     async def reset(self) -> None:
+        if self.is_gone():
+            return
         peer: socket.socket = self.transport.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         self.transport.abort()
