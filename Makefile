@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run preview ui test lint format types unit lock clean
+.PHONY: help install run preview ui test lint format types unit chaos lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -36,6 +36,9 @@ unit:
 	@$(BIN)/coverage run -m pytest -q --numprocesses auto --dist loadfile
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under 98
+
+chaos: install ## Kill, pause and refuse everything, and check the laws (ROUNDS=20, SEED=1)
+	@$(BIN)/python -W ignore tests/chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1)
 
 format: install ## Format the code
 	@$(BIN)/ruff format .

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from daily_run import Company, Day, assert_conserved
 from psycopg import sql
 
 from crm_to_meta.errors import DeliveryIncompleteError, LawBrokenError
 from crm_to_meta.models import Mode, Status, staging_table_of, verdict_table_of
+from crm_to_meta.warehouse import execute
 
 if TYPE_CHECKING:
     from crm_to_meta.audit import Audit
+    from crm_to_meta.models import Shard
+    from crm_to_meta.warehouse import Connection, Cursor
 
 FIGURES = ("state", "extracted", "delivered", "rejected", "in_doubt", "quarantined", "expired", "skipped", "pending",
            "requests", "figures")  # fmt: skip
@@ -203,3 +207,31 @@ def test_interrupted_audit_leaves_the_run_open(company: Company, monkeypatch: py
     assert state_after_kill == "running"
     assert company.run_row(shard.run_key)["state"] == "succeeded"
     assert_own_tables_gone(company, shard.run_key)
+
+
+def test_nothing_is_sent_once_audit_has_begun(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that wakes up while audit is at work cannot begin a request that nobody would settle any more."""
+    company.record_sound(3)
+    (shard,) = company.prepare().shards
+    outcomes: list[str | None] = []
+
+    def wake_up(connection: Connection, statement: str, *arguments: Any, **named: Any) -> Cursor:
+        cursor = execute(connection, statement, *arguments, **named)
+        if not outcomes:
+            outcomes.append(begin_elsewhere(company, shard))
+        return cursor
+
+    def begin_elsewhere(company: Company, shard: Shard) -> str | None:
+        with company.connect() as other:
+            other.execute("SET lock_timeout = '50ms'")
+            try:
+                other.execute("UPDATE capi.run SET lease_until = lease_until WHERE run_key = %s", [shard.run_key])
+            except psycopg.Error as error:
+                return error.sqlstate
+        return None
+
+    monkeypatch.setattr("crm_to_meta.audit.execute", wake_up)
+    with pytest.raises(DeliveryIncompleteError):
+        company.audit(shard.run_key)
+
+    assert outcomes == [psycopg.errors.LockNotAvailable.sqlstate]

@@ -25,6 +25,7 @@ from crm_to_meta.errors import (
     RateLimitedError,
     RunTakenOverError,
 )
+from crm_to_meta.journal import Journal
 from crm_to_meta.meta_client import MetaClient, MetaSettings
 from crm_to_meta.models import Mode, Shard, Status
 
@@ -675,3 +676,33 @@ def test_test_run_counts_its_outcomes_on_the_chunk(company: Company) -> None:
     assert day.errors == []
     assert (run["extracted"], run["delivered"], run["rejected"], run["pending"]) == (15, 14, 1, 0)
     assert company.ledger() == {}
+
+
+# Two tries at once ----------------------------------------------------------------------------------------------------
+
+
+def test_worker_that_wakes_up_sends_nothing_that_its_successor_sent(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow gave a sleeping worker up and tried its task again: awake again it sends nothing, however far that is."""
+    shard, ids = prepare(company, 20)
+    company.stand_in.set_settings(poisoned_event_ids={ids[9]: 2804050})
+    company.stand_in.set_faults([{"kind": "answer", "json": LIMITED, "when": {"nth": 4}}])
+    tries: list[str] = []
+
+    def fall_asleep(journal: Journal, *arguments: Any, **named: Any) -> None:
+        end_request(journal, *arguments, **named)
+        if not tries:
+            tries.append("the second, while the first is asleep after its first request")
+            with pytest.raises(RateLimitedError):
+                company.load(shard)  # refused as a whole, one half delivered, then limited
+
+    end_request = Journal.end_request
+    monkeypatch.setattr(Journal, "end_request", fall_asleep)
+    with pytest.raises(RunTakenOverError):
+        company.load(shard)
+    company.load(shard)
+    company.audit(shard.run_key)
+
+    assert sorted(company.received_ids()) == sorted(set(ids) - {ids[9]})
+    assert_ledger_matches_meta(company)

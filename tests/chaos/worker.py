@@ -1,0 +1,242 @@
+"""A process that does the remaining work of one DAG run, without Airflow, and can be killed at any moment.
+
+In: settings, as keyword arguments or as JSON on stdin. Out: a log of tasks, which stands for Airflow's own database: a
+task that is not in it as ended is done again by the next worker of the same DAG run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from task_log import CRASHED, WAREHOUSE_GONE, Entry, append_entry, read_log
+
+from crm_to_meta.audit import audit
+from crm_to_meta.errors import CrmToMetaError, PermanentError
+from crm_to_meta.extract import extract
+from crm_to_meta.load import load
+from crm_to_meta.meta_client import MetaClient, MetaSettings
+from crm_to_meta.models import DagRunFacts, Mode, Shard, Window
+from crm_to_meta.pipeline import Pipeline
+from crm_to_meta.transform import transform
+from crm_to_meta.validate import plan_shards, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from crm_to_meta.meta_answers import Answer
+    from crm_to_meta.warehouse import Connection
+
+
+@dataclass
+class Fuse:
+    """Sends this process a signal right before or after its n-th statement or request."""
+
+    unit: str = ""
+    number: int = 0
+    is_after: bool = False
+    signal_name: str = "SIGKILL"
+    has_blown: bool = False
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left = self.number
+
+    def burn(self, unit: str, *, is_after: bool) -> None:
+        """Count one instruction."""
+        if (unit, is_after) != (self.unit, self.is_after):
+            return
+        with self._lock:
+            self._left -= 1
+            is_due = self._left == 0
+        if is_due:
+            self.has_blown = True
+            os.kill(os.getpid(), signal.Signals[self.signal_name])
+
+
+class FusedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection whose statements burn a fuse."""
+
+    fuse = Fuse()
+
+    def execute(self, *arguments: Any, **named: Any) -> Any:
+        """Count, execute, count."""
+        self.fuse.burn("statement", is_after=False)
+        cursor = super().execute(*arguments, **named)
+        self.fuse.burn("statement", is_after=True)
+        return cursor
+
+
+class FusedClient(MetaClient):
+    """A client whose requests burn a fuse."""
+
+    fuse = Fuse()
+
+    def send_events(self, body: bytes, *, events: int) -> Answer:
+        """Count, send, count."""
+        self.fuse.burn("send", is_after=False)
+        answer = super().send_events(body, events=events)
+        self.fuse.burn("send", is_after=True)
+        return answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a worker has to know; all of it fits into JSON."""
+
+    database: str
+    meta: dict[str, str]
+    pipeline: dict[str, Any]
+    facts: dict[str, Any]
+    now: str
+    log: str
+    fuse: dict[str, Any]
+    tries: int = 1
+    timeout_s: float = 10
+    judges_rows: bool = True
+    parallel_shards: int = 1
+    is_alone: bool = True  # false: another worker took up this DAG run, and what this one ends is not heard any more
+
+
+class _HasLeftError(Exception):
+    """Airflow has given this worker up while it was paused: it ends its task and does no other."""
+
+
+class Worker:
+    """Does the tasks of a DAG run that have not ended, in order; what depends on a failed one is left out."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pipeline = Pipeline.model_validate(settings.pipeline)
+        self._facts = read_facts(settings.facts)
+        self._now = datetime.fromisoformat(settings.now)
+        self._log = Path(settings.log)
+        self._fuse = Fuse(**settings.fuse)
+        FusedConnection.fuse = FusedClient.fuse = self._fuse
+        entries = read_log(self._log)
+        self._begun = {(entry.step, entry.shard_no) for entry in entries}
+        self._ended = {(entry.step, entry.shard_no): entry for entry in entries if entry.state in ("done", "failed")}
+
+    def work(self) -> None:
+        """Do what is left of extract, validate, transform, load and audit."""
+        run_key = self._attempt("extract", None, self._extract)
+        if run_key is None:
+            return
+        shards = self._attempt("validate", None, lambda connection: self._validate(connection, run_key)) or []
+        with ThreadPoolExecutor(self._settings.parallel_shards) as pool:
+            list(pool.map(self._deliver, shards))
+        self._attempt("audit", None, lambda connection: self._audit(connection, run_key))
+
+    def _deliver(self, shard_numbers: dict[str, Any]) -> None:
+        shard = Shard(**shard_numbers)
+        is_ready = self._attempt("transform", shard.shard_no, lambda connection: self._transform(connection, shard))
+        if is_ready and self._facts.mode is not Mode.PREVIEW:
+            self._attempt("load", shard.shard_no, lambda connection: self._load(connection, shard))
+
+    def _attempt(self, step: str, shard_no: int | None, do: Callable[[Connection], Any]) -> Any:
+        """Do a task with as many tries as there are; return what it hands on, None where it failed."""
+        if ended := self._ended.get((step, shard_no)):
+            return ended.result
+        for try_no in range(1, self._settings.tries + 1):
+            self._note(Entry(step=step, shard_no=shard_no, state="started"))
+            try:
+                with self._connected() as connection:
+                    result = do(connection)
+            except CrmToMetaError as error:
+                is_last = isinstance(error, PermanentError) or try_no == self._settings.tries
+                state = "failed" if is_last else "retried"
+                self._note(
+                    Entry(step=step, shard_no=shard_no, state=state, error=type(error).__name__, message=str(error))
+                )
+                if is_last:
+                    return None
+                self._begun.add((step, shard_no))
+            else:
+                self._note(Entry(step=step, shard_no=shard_no, state="done", result=result))
+                return result
+        return None
+
+    def _note(self, entry: Entry) -> None:
+        if self._fuse.has_blown and not self._settings.is_alone:
+            raise _HasLeftError
+        append_entry(self._log, entry)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with FusedConnection.connect(self._settings.database, autocommit=True) as connection:
+            yield connection
+
+    def _extract(self, connection: Connection) -> str:
+        return extract(connection, self._pipeline, self._facts, now=self._now).run_key
+
+    def _validate(self, connection: Connection, run_key: str) -> list[dict[str, Any]]:
+        if self._settings.judges_rows:
+            return [
+                asdict(shard) for shard in validate(connection, self._pipeline, run_key=run_key, now=self._now).shards
+            ]
+        row = connection.execute("SELECT staged FROM capi.run WHERE run_key = %s", [run_key]).fetchone()
+        return [asdict(shard) for shard in plan_shards(self._pipeline, run_key=run_key, rows=row[0] if row else 0)]
+
+    def _transform(self, connection: Connection, shard: Shard) -> bool:
+        crm_name, code = self._settings.meta["crm_name"], self._facts.test_event_code
+        transform(connection, self._pipeline, shard, crm_name=crm_name, test_event_code=code)
+        return True
+
+    def _load(self, connection: Connection, shard: Shard) -> bool:
+        with FusedClient(MetaSettings(**self._settings.meta), timeout_s=self._settings.timeout_s) as client:
+            load(
+                connection,
+                self._pipeline,
+                shard,
+                client,
+                mode=self._facts.mode,
+                sleep=lambda _: None,
+                now=lambda: self._now,
+                clears_stop=("load", shard.shard_no) in self._begun,
+            )
+        return True
+
+    @staticmethod
+    def _audit(connection: Connection, run_key: str) -> bool:
+        audit(connection, run_key=run_key)
+        return True
+
+
+def read_facts(facts: dict[str, Any]) -> DagRunFacts:
+    """Return the facts of a DAG run, read from JSON."""
+    start, end = (datetime.fromisoformat(facts[name]) for name in ("start", "end"))
+    return DagRunFacts(
+        dag_run_id=facts["dag_run_id"],
+        run_type="scheduled" if facts["is_sweep"] else "backfill",
+        mode=Mode(facts["mode"]),
+        window=Window(start=start, end=end, is_sweep=facts["is_sweep"]),
+        test_event_code="TEST1" if facts["mode"] == Mode.TEST else None,
+    )
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Work, and say by the exit code how that ended."""
+    try:
+        Worker(Settings(**settings)).work()
+    except _HasLeftError:
+        pass
+    except psycopg.OperationalError:
+        os._exit(WAREHOUSE_GONE)
+    except BaseException:  # noqa: BLE001 - whatever it is, the harness has to hear of it
+        Path(settings["log"]).with_suffix(".crash").write_text(traceback.format_exc())
+        os._exit(CRASHED)
+
+
+if __name__ == "__main__":
+    main(json.load(sys.stdin))
