@@ -37,7 +37,7 @@ unit:
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under 98
 
-chaos: install ## Kill, pause and refuse everything, and check the laws (ROUNDS=20, SEED=1)
+chaos: install ## Kill, pause and refuse everything, and check the laws (ROUNDS=20 SEED=1)
 	@$(BIN)/python -W ignore tests/chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1)
 
 format: install ## Format the code
