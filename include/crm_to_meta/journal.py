@@ -1,6 +1,6 @@
 """The record of what is sent: each request is written down before it goes out, and again when its outcome is known.
 
-Every method is one committed statement, so a worker that is killed between two of them leaves a true record.
+Every method is one committed transaction, so a worker that is killed between two of them leaves a true record.
 """
 
 from __future__ import annotations

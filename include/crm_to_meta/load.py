@@ -197,7 +197,7 @@ class _Loader:
         """Wait with exponential back-off and full jitter, or as long as Meta says; the lease is renewed meanwhile."""
         wait_s = random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt))  # noqa: S311 - jitter, no secret
         if answer.action is Action.RATE_LIMIT:
-            wait_s = answer.retry_after_s if answer.retry_after_s is not None else RATE_LIMIT_WAIT_S
+            wait_s = _rate_limit_wait_s(answer)
         if wait_s > LONGEST_WAIT_IN_TASK_S:
             raise _rate_limited(answer)
         self._journal.renew_lease()
@@ -220,8 +220,12 @@ def _body_of(chunk: Chunk, events: list[bytes], part: Part) -> bytes:
     return cut_body(chunk.body, part.start, part.end)
 
 
+def _rate_limit_wait_s(answer: Answer) -> float:
+    return answer.retry_after_s if answer.retry_after_s is not None else RATE_LIMIT_WAIT_S
+
+
 def _rate_limited(answer: Answer) -> RateLimitedError:
-    wait_s = answer.retry_after_s if answer.retry_after_s is not None else RATE_LIMIT_WAIT_S
+    wait_s = _rate_limit_wait_s(answer)
     return RateLimitedError(
         f"Meta limits the rate of this app ({answer.name}); everything unsent stays pending for {wait_s:.0f} s.",
         retry_after_s=wait_s,
