@@ -8,10 +8,10 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run preview ui test lint format types unit chaos lock clean
+.PHONY: help install run preview ui test lint format types unit chaos bench-extract lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: install ## Send yesterday's stage changes: embedded parts, or yours from .env (DATE=, PIPELINE=, MODE=)
 	@$(BIN)/python -m demo.run
@@ -36,6 +36,9 @@ unit:
 	@$(BIN)/coverage run -m pytest -q --numprocesses auto --dist loadfile
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under 98
+
+bench-extract: install ## Time extract on a big ledger (LEDGER=10000000 CANDIDATES=1000000)
+	@$(BIN)/python benchmarks/extract.py --ledger $(or $(LEDGER),10000000) --candidates $(or $(CANDIDATES),1000000) --plan
 
 chaos: install ## Kill, pause and refuse everything, and check the laws (ROUNDS=20 SEED=1)
 	@$(BIN)/python -W ignore tests/chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1)

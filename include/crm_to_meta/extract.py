@@ -27,7 +27,7 @@ _TIME_EXPRESSIONS: Final = {
     "epoch_seconds": "capi.time_from_epoch({column}::text)",
 }
 _NEWEST_ROWS: Final = (  # for test runs: the newest rows that are not in the future
-    "ORDER BY CASE WHEN event_time <= %(now)s THEN event_time END DESC NULLS LAST, base_id LIMIT %(test_events)s"
+    "ORDER BY CASE WHEN event_time <= %(now)s THEN event_time END DESC NULLS LAST, event_id LIMIT %(test_events)s"
 )
 _COLUMN_TYPES: Final = {
     "timestamptz": {"timestamp with time zone"},

@@ -1,12 +1,13 @@
 -- What an outage left behind and the window no longer reaches is too old for Meta: put on record, by this run.
 WITH left_behind AS (
     SELECT known.event_id, known.run_key
-    FROM capi.delivery AS known
-    WHERE known.pipeline = %(pipeline)s
+    FROM capi.run AS former
+    INNER JOIN capi.delivery AS known ON known.run_key = former.run_key
+    WHERE former.pipeline = %(pipeline)s
+        AND former.state <> 'running'
         AND known.status = 'pending'
         AND known.event_time < %(oldest_event_time)s
         AND known.event_time < %(window_start)s
-        AND NOT EXISTS (SELECT FROM capi.run AS owner WHERE owner.run_key = known.run_key AND owner.state = 'running')
 ),
 taken AS (
     UPDATE capi.run AS former SET taken_over = taken_over + counted.rows

@@ -1,7 +1,8 @@
 -- The run's work set: rows of the window that the ledger does not show as finished, snapshot in one statement.
--- Identifiers and time expressions come from the pipeline file, see extract.py.
+-- Identifiers and time expressions come from the pipeline file, see extract.py. The window is read three times over,
+-- since sorting all of it to find the few rows that share an id costs more.
 INSERT INTO {staging}
-WITH source AS (
+WITH source AS NOT MATERIALIZED (
     SELECT
         CASE WHEN btrim({transition_id}::text, E' \t\r\n') <> '' THEN {transition_id}::text END AS transition_id,
         regexp_replace(btrim({lead_id}::text, E' \t\r\n'), '^l:\s*', '') AS lead_id,
@@ -26,40 +27,50 @@ WITH source AS (
         {fbc}::text AS fbc,
         {fbclid}::text AS fbclid,
         {fbp}::text AS fbp,
-        sha256(convert_to(%(configuration_digest)s::text || ROW({all_columns})::text, 'UTF8')) AS source_digest
+        ROW({all_columns})::text AS content
     FROM {source}
     WHERE {in_window} OR (%(is_sweep)s AND {has_no_window})
 ),
-identified AS (
-    SELECT
-        source.*,
-        -- the same as models.event_id_of; a row without an id gets one from its content
-        substring(sha256(CASE
-            WHEN transition_id IS NULL THEN convert_to(%(pipeline)s::text || E'\x1fno transition id\x1f', 'UTF8') || source_digest
-            ELSE convert_to(%(pipeline)s::text || E'\x1f' || transition_id, 'UTF8')
-        END) FOR 16) AS base_id
+shared AS (
+    SELECT transition_id FROM source WHERE transition_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1
+),
+plain AS (
+    SELECT source.*, convert_to(%(pipeline)s::text || E'\x1f' || transition_id, 'UTF8') AS name, 1 AS occurrence
     FROM source
+    WHERE transition_id IS NOT NULL AND transition_id NOT IN (SELECT shared.transition_id FROM shared)
 ),
 numbered AS (
-    -- of rows that share a transition id the first in time stands for it; each other one has an event id of its own
+    -- of rows that share a transition id the first in time stands for it; each other one has an event id of its own.
+    -- A row without an id is named by its content.
     SELECT
-        identified.*,
-        row_number() OVER (PARTITION BY base_id ORDER BY event_time, source_digest) AS occurrence
-    FROM identified
+        source.*,
+        convert_to(%(pipeline)s::text || E'\x1f' || coalesce(transition_id, E'no transition id\x1f' || content), 'UTF8') AS name,
+        row_number() OVER (
+            PARTITION BY transition_id, CASE WHEN transition_id IS NULL THEN content END
+            ORDER BY event_time, content
+        ) AS occurrence
+    FROM source
+    WHERE transition_id IS NULL OR transition_id IN (SELECT shared.transition_id FROM shared)
 ),
-named AS (
+identified AS (
+    -- the same as models.event_id_of
+    SELECT plain.*, encode(substring(sha256(name) FOR 16), 'hex')::uuid AS event_id FROM plain
+    UNION ALL
     SELECT
         numbered.*,
         encode(CASE occurrence
-            WHEN 1 THEN base_id
-            ELSE substring(sha256(base_id || convert_to(occurrence::text, 'UTF8')) FOR 16)
-        END, 'hex')::uuid AS event_id
+            WHEN 1 THEN substring(sha256(name) FOR 16)
+            ELSE substring(sha256(substring(sha256(name) FOR 16) || convert_to(occurrence::text, 'UTF8')) FOR 16)
+        END, 'hex')::uuid
     FROM numbered
 ),
 candidate AS (
-    SELECT named.*
-    FROM named
-    LEFT JOIN capi.delivery AS known ON known.event_id = named.event_id
+    SELECT
+        identified.*,
+        sha256(convert_to(%(configuration_digest)s::text || content, 'UTF8')) AS source_digest,
+        known.run_key AS former_run_key
+    FROM identified
+    LEFT JOIN capi.delivery AS known ON known.event_id = identified.event_id
     LEFT JOIN capi.run AS owner ON owner.run_key = known.run_key AND owner.state = 'running'
     WHERE
         known.event_id IS NULL
@@ -68,8 +79,9 @@ candidate AS (
             WHEN 'delivered' THEN false
             WHEN 'in_doubt' THEN %(resend_in_doubt)s AND known.doubted_at > %(now)s - %(deduplication_window)s
             ELSE
-                known.source_digest IS DISTINCT FROM named.source_digest
-                OR (known.reason = 'event_time_future' AND named.event_time <= %(now)s)
+                known.source_digest
+                IS DISTINCT FROM sha256(convert_to(%(configuration_digest)s::text || content, 'UTF8'))
+                OR (known.reason = 'event_time_future' AND identified.event_time <= %(now)s)
         END)
 ),
 chosen AS (
@@ -79,7 +91,7 @@ mapped AS (
     SELECT unnest(%(crm_stages)s::text[]) AS crm_stage, unnest(%(event_names)s::text[]) AS event_name
 )
 SELECT
-    row_number() OVER (ORDER BY event_time NULLS FIRST, base_id, occurrence) AS row_no,
+    row_number() OVER (ORDER BY event_time NULLS FIRST, event_id) AS row_no,
     event_id,
     transition_id,
     occurrence,
@@ -108,7 +120,8 @@ SELECT
     external_id,
     fbc,
     fbclid,
-    fbp
+    fbp,
+    former_run_key
 FROM chosen
 LEFT JOIN mapped ON mapped.crm_stage = chosen.stage
-ORDER BY row_no
+ORDER BY event_time NULLS FIRST, event_id -- as row_no, which sorts once for both

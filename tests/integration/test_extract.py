@@ -451,6 +451,30 @@ def test_blank_transition_id_is_no_id(company: Company) -> None:
     assert reasons == ["transition_id_missing"] * 2
 
 
+def test_row_without_an_id_keeps_its_name_when_the_configuration_changes(company: Company) -> None:
+    """What names a row without a transition id is its content alone: judged anew, it is the same row of the ledger."""
+    create_source(company.warehouse)
+    insert_transitions(company.warehouse, [company.transition(transition_id=None)])
+    company.run_day()
+    company.configure(description="another configuration")
+    company.run_day()
+
+    assert company.statuses() == {"quarantined": 1}
+
+
+def test_rows_of_one_id_are_told_apart_beside_rows_that_are_not(company: Company) -> None:
+    """The first in time of those that share an id stands for it; a row that shares nothing is not touched by that."""
+    company.record(
+        company.transition(transition_id="shared", event_time=company.midnight - timedelta(hours=2)),
+        company.transition(transition_id="shared", event_time=company.midnight - timedelta(hours=3)),
+        company.transition(transition_id="alone", event_time=company.midnight - timedelta(hours=1)),
+    )
+    extraction = company.extract()
+    rows = [(row["transition_id"], row["occurrence"]) for row in company.staged(extraction.run_key)]
+
+    assert rows == [("shared", 1), ("shared", 2), ("alone", 1)]
+
+
 def test_repaired_row_is_taken_again(company: Company) -> None:
     """A quarantined row goes out with the next run after the CRM mended it, under the same event id."""
     (event_id,) = company.record(company.transition(transition_id="t", stage="no such stage"))
