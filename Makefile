@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run preview ui test lint format types unit chaos bench-extract lock clean
+.PHONY: help install run preview ui plan doubts erase test lint format types unit chaos bench-extract lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -21,6 +21,15 @@ preview: install ## The same without sending: the exact events that `make run` w
 
 ui: install ## Airflow in the browser, on the embedded parts (UI_PORT=8080)
 	@$(BIN)/python -m demo.ui
+
+plan: install ## What a backfill would come to, day by day (FROM=2026-03-01 TO=2026-03-07)
+	@FROM=$(FROM) TO=$(TO) $(BIN)/python -m commands.plan
+
+doubts: install ## Events whose outcome is unknown; SETTLE=arrived or SETTLE=send (RUN=...) decides
+	@SETTLE=$(SETTLE) RUN=$(RUN) $(BIN)/python -m commands.doubts
+
+erase: install ## Forget a person in everything this project keeps (LEAD=Meta's lead id)
+	@LEAD=$(LEAD) $(BIN)/python -m commands.erase
 
 test: install lint types unit ## Lint, types and all tests
 

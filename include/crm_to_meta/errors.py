@@ -14,6 +14,7 @@
     └── RetryableError              try again later, not before `retry_after_s`
         ├── MetaUnavailableError    no answer, or a transient error
         ├── RateLimitedError        Meta asked for a pause
+        ├── RunsAtWorkError         an erasure waits for runs to end
         └── WarehouseError          a statement failed; names the statement, never a value
 
 Messages carry names, counts and ids. No message carries a value of a source row.
@@ -85,6 +86,10 @@ class MetaUnavailableError(RetryableError):
 
 class RateLimitedError(RetryableError):
     """Meta asked for a pause that is longer than one task waits for."""
+
+
+class RunsAtWorkError(RetryableError):
+    """What was asked for has to wait until no run is at work."""
 
 
 class WarehouseError(RetryableError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
+from crm_to_meta.abandonment import abandon_dead_runs
 from crm_to_meta.errors import SourceError
 from crm_to_meta.models import DagRunFacts, Mode, run_key_of, staging_table_of, verdict_table_of
 from crm_to_meta.pipeline import META_DEDUPLICATION_WINDOW, REQUIRED_FIELDS, SOURCE_FIELDS, Pipeline
@@ -19,6 +20,8 @@ from crm_to_meta.warehouse import Connection, execute, migrate, one_row, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from crm_to_meta.models import Window
 
 _TIME_EXPRESSIONS: Final = {
     "timestamptz": "capi.finite_time({column})",
@@ -87,6 +90,21 @@ def extract(
     return Extraction(run_key=run_key, staged=staged, expired=expired, held=held)
 
 
+def count_window(connection: Connection, pipeline: Pipeline, window: Window) -> int:
+    """Return how many rows of the source lie in a window, finished ones included.
+
+    Raises:
+        SourceError: the source table or a column is not there, or has another type than declared.
+        WarehouseError: the statement failed.
+    """
+    columns = read_source_columns(connection, pipeline)
+    event_time = _quoted(columns["event_time"])
+    in_window = _in_window(pipeline, event_time, _moment(pipeline, event_time))
+    source = _quoted(*pipeline.source.schema_and_name)
+    parameters = {"window_start": window.start, "window_end": window.end}
+    return int(one_row(execute(connection, "extract_count_window", parameters, source=source, in_window=in_window))[0])
+
+
 def read_source_columns(connection: Connection, pipeline: Pipeline) -> dict[str, str]:
     """Return the source's column for each field of the contract that it has.
 
@@ -131,11 +149,7 @@ def _named_columns(pipeline: Pipeline, types: Mapping[str, str], where: str) -> 
 
 def _open_pass(connection: Connection, pipeline: Pipeline, facts: DagRunFacts) -> str:
     identity = {"pipeline": pipeline.name, "dag_run_id": facts.dag_run_id}
-    abandoned = [key for (key,) in execute(connection, "extract_abandon_runs", identity)]
-    execute(connection, "record_doubts", {"run_keys": abandoned, "shard_no": None})
-    for key in abandoned:
-        execute(connection, "drop_table", table=table(staging_table_of(key)))
-        execute(connection, "drop_table", table=table(verdict_table_of(key)))
+    abandon_dead_runs(connection, **identity)
     pass_no = one_row(execute(connection, "extract_next_pass", identity))[0]
     run_key = run_key_of(pipeline=pipeline.name, zone=pipeline.zone, facts=facts, pass_no=pass_no)
     settings = {

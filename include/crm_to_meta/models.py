@@ -57,6 +57,8 @@ class Reason(StrEnum):
     OPTED_OUT = "opted_out"
     OUTCOME_UNKNOWN = "outcome_unknown"
     SENT_WITHOUT_LEAD_ID = "sent_without_lead_id"
+    SETTLED_BY_HAND = "settled_by_hand"
+    ERASED = "erased"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

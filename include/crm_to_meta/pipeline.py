@@ -39,6 +39,7 @@ OTHER_FIELDS: Final = ("lead_id", "lead_created_at", "value", "currency", "opted
 SOURCE_FIELDS: Final = (*REQUIRED_FIELDS, *OTHER_FIELDS, *PERSONAL_FIELDS)
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TAKEN_NAMES: Final = {"erase"}  # dags/crm_to_meta_erase.py has that DAG id
 
 
 class _RepeatedKeyError(yaml.MarkedYAMLError):
@@ -135,6 +136,8 @@ class Pipeline(_Section):
     start_date: date
     lookback_hours: Annotated[int, Field(ge=1, le=31 * 24)] = 8 * 24  # docs/adr/0002: what ages out is put on record
     lease_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
+    retention_days: Annotated[int, Field(ge=8, le=3650)] = 30  # of request bodies; none is needed once all is too old
+    ledger_days: Annotated[int, Field(ge=60, le=36500)] = 400  # twice the longest lookback at least
     connections: Connections = Connections()
     source: Source = Source()
     stages: Annotated[dict[str, str], Field(min_length=1)]
@@ -149,6 +152,8 @@ class Pipeline(_Section):
     def _is_plain_name(cls, name: str) -> str:
         if not _NAME.fullmatch(name):
             raise ValueError("a pipeline's file name is a-z, 0-9 and _, starts with a letter, at most 40 characters")
+        if name in _TAKEN_NAMES:
+            raise ValueError(f"the DAG {dag_id_of(name)} is another one; give the file another name")
         return name
 
     @field_validator("time_zone")

@@ -83,6 +83,14 @@ REASON_TEXTS: Final[dict[Reason, ReasonText]] = {
         "Meta does not know the lead id (any more), so the event went without it, matched by email or phone.",
         "Nothing while they are few; many suggest that lead ids are damaged on their way into the CRM.",
     ),
+    Reason.SETTLED_BY_HAND: ReasonText(
+        "Its outcome was unknown until a person decided that Meta has it.",
+        "Nothing; `make doubts` lists what is still to be decided.",
+    ),
+    Reason.ERASED: ReasonText(
+        "The person was erased before the event was sent.",
+        "Nothing. Erase the lead in the CRM as well, or its next stage change is sent.",
+    ),
 }
 
 META_TEXTS: Final[dict[int, ReasonText]] = {

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import requests
-from rich.console import Console
 
 from crm_to_meta.errors import CrmToMetaError
 from crm_to_meta.models import Mode
@@ -26,15 +25,17 @@ from demo.environment import LOCAL_FOLDER, RunOptions, read_options
 from demo.parts import Parts, embedded_parts, only_one_at_a_time, own_parts
 from demo.progress import follow
 from demo.summary import print_summary
+from demo.terminal import make_console, print_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from rich.console import Console
 
     from crm_to_meta.warehouse import Connection
 
 REPORTS_FOLDER: Final = LOCAL_FOLDER / "reports"
 LOGS_FOLDER: Final = LOCAL_FOLDER / "logs"
-_PLAIN_WIDTH: Final = 110  # of output that goes to a file
 
 
 def main() -> int:
@@ -48,17 +49,6 @@ def main() -> int:
     except CrmToMetaError as error:
         print_failure(console, error)
         return 2
-
-
-def make_console() -> Console:
-    """Return the terminal; output that goes to a file has a fixed width."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-
-
-def print_failure(console: Console, error: CrmToMetaError) -> None:
-    """Print an error in one sentence, without a traceback."""
-    console.print(f"[bold red]{type(error).__name__}[/bold red]:", end=" ")
-    console.print(str(error), markup=False, soft_wrap=True)
 
 
 def _run(options: RunOptions, parts: Parts, console: Console) -> int:

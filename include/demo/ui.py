@@ -20,7 +20,8 @@ from demo.airflow_process import AIRFLOW_COMMAND, airflow_environment
 from demo.environment import LOCAL_FOLDER, read_options
 from demo.parts import Parts, embedded_parts, only_one_at_a_time, own_parts
 from demo.processes import tracked_process
-from demo.run import LOGS_FOLDER, end_on_sigterm, make_console, print_failure
+from demo.run import LOGS_FOLDER, end_on_sigterm
+from demo.terminal import make_console, print_failure
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -74,7 +74,7 @@ candidate AS (
     LEFT JOIN capi.run AS owner ON owner.run_key = known.run_key AND owner.state = 'running'
     WHERE
         known.event_id IS NULL
-        OR (owner.run_key IS NULL AND CASE known.status
+        OR (owner.run_key IS NULL AND known.erased_at IS NULL AND CASE known.status
             WHEN 'pending' THEN true
             WHEN 'delivered' THEN false
             WHEN 'in_doubt' THEN %(resend_in_doubt)s AND known.doubted_at > %(now)s - %(deduplication_window)s

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from crm_to_meta.errors import DeliveryIncompleteError
+from crm_to_meta.errors import DeliveryIncompleteError, RunsAtWorkError
 from crm_to_meta.models import Mode, Shard
 from crm_to_meta.warehouse import Connection, execute
 from crm_to_meta_airflow.connections import meta_settings, open_warehouse
@@ -99,15 +99,35 @@ def run_load(pipeline: Pipeline, shard: Shard) -> None:
 def run_audit(pipeline: Pipeline, run_key: str | None) -> None:
     """Close the run; raises where a law does not hold or events are left."""
     from crm_to_meta.audit import audit
+    from crm_to_meta.retention import clear_old_records
 
     if run_key is None:
         raise DeliveryIncompleteError(
             "The task `extract` did not finish, nothing was sent; the next run takes over what it may have staged."
         )
     with _step(pipeline, run_key, "audit") as connection:
+        cleared = clear_old_records(connection, pipeline, now=datetime.now(UTC))
         result = audit(connection, run_key=run_key)
     counts = ", ".join(f"{number} {status}" for status, number in result.counts.items() if number)
     log.info("audit %s: %d rows extracted: %s", run_key, result.extracted, counts or "none")
+    if cleared.bodies or cleared.runs:
+        log.info("audit %s: too old to keep: %d request bodies, %d runs", run_key, cleared.bodies, cleared.runs)
+
+
+def run_erase(connection_id: str) -> None:
+    """Carry out the erasures that a warehouse is asked for; fails while runs are at work, to be tried again."""
+    from crm_to_meta.erasure import erase_requested
+
+    with open_warehouse(connection_id) as connection:
+        erasures = erase_requested(connection)
+    if erasures.waits_for:
+        raise RunsAtWorkError(
+            f"{erasures.waiting} erasures wait: {', '.join(erasures.waits_for)} is at work and may have the person in "
+            "memory. This task tries again by itself."
+        )
+    for done in erasures.done:
+        log.info("erase %d: %d transitions, %d request bodies", done.erasure_id, done.transitions, done.bodies)
+    log.info("erase: %d requests carried out in the warehouse of connection %s", len(erasures.done), connection_id)
 
 
 @contextmanager

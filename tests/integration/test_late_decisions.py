@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
+from crm_to_meta.doubts import Decision, list_doubts, settle_doubts
 from crm_to_meta.errors import CredentialsError, DeliveryIncompleteError, MetaUnavailableError
 from crm_to_meta.extract import extract
 from crm_to_meta.load import load
-from crm_to_meta.models import Mode, Shard, staging_table_of
+from crm_to_meta.models import Mode, Shard, Status, staging_table_of
 
 if TYPE_CHECKING:
     from daily_run import Company
@@ -50,14 +52,59 @@ def test_doubt_that_is_too_old_is_left_to_a_person(company: Company) -> None:
 
 
 def test_decision_of_a_person_stands(company: Company) -> None:
-    """Events that a person set to delivered are not sent by a load that is cleared later."""
+    """Events that a person set to delivered are not sent by a load that is cleared later, and its audit adds up."""
     shard = leave_in_doubt(company)
     before = len(company.received())
-    company.warehouse.execute("UPDATE capi.delivery SET status = 'delivered'")
+    settled = settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.ARRIVED)
 
     company.load(shard)
 
+    assert settled == 10
     assert len(company.received()) == before
+    assert company.audit(shard.run_key).counts[Status.DELIVERED] == 10
+    assert {row["reason"] for row in company.ledger().values()} == {"settled_by_hand"}
+
+
+def test_doubts_are_listed_by_run(company: Company) -> None:
+    """A person sees which runs have events in doubt, how many, and since when."""
+    shard = leave_in_doubt(company)
+
+    (run,) = list_doubts(company.warehouse, pipeline=company.pipeline.name)
+
+    assert (run.run_key, run.events) == (shard.run_key, 10)
+    assert run.oldest_event_at == min(row["event_time"] for row in company.ledger().values())
+    assert list_doubts(company.warehouse, pipeline="another") == []
+
+
+def test_events_that_did_not_arrive_go_out_with_the_next_run(company: Company) -> None:
+    """Under `hold` no run touches doubts; what a person releases is sent by the next run, under the same id."""
+    leave_in_doubt(company)
+    company.configure(delivery={"on_in_doubt": "hold"})
+    company.stand_in.reset()
+    company.move_clock(timedelta())
+    assert company.extract().staged == 0
+
+    settled = settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.SEND)
+    day = company.run_day()
+
+    assert settled == 10
+    assert day.errors == []
+    assert sorted(company.received_ids()) == sorted(company.ledger())
+    assert company.statuses() == {"delivered": 10}
+    assert {row["doubts"] > 0 for row in company.ledger().values()} == {True}
+
+
+def test_decision_is_about_the_named_run_alone(company: Company) -> None:
+    """Doubts of other runs, and of runs at work, stay undecided."""
+    shard = leave_in_doubt(company)
+    settle = functools.partial(
+        settle_doubts, company.warehouse, pipeline=company.pipeline.name, decision=Decision.ARRIVED
+    )
+
+    assert settle(run_key="another") == 0
+    company.warehouse.execute("UPDATE capi.run SET state = 'running'")
+    assert settle(run_key=shard.run_key) == 0
+    assert company.statuses() == {"in_doubt": 10}
 
 
 def test_doubt_is_never_called_expired(company: Company) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from demo.embedded_postgres import EmbeddedPostgres
 
 MIGRATIONS = sorted(path.stem for path in MIGRATIONS_FOLDER.glob("*.sql"))
-PUBLIC_TABLES = ("delivery", "request", "run", "quality")
+PUBLIC_TABLES = ("delivery", "request", "run", "quality", "erasure")
 THREADS = 6
 
 

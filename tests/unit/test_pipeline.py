@@ -372,6 +372,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "start_date": {"start_date": "2026-01-02"},
     "lookback_hours": {"lookback_hours": 24},
     "lease_minutes": {"lease_minutes": 20},
+    "retention_days": {"retention_days": 31},
+    "ledger_days": {"ledger_days": 90},
     "connections.warehouse": {"connections": {"warehouse": "other"}},
     "connections.meta": {"connections": {"meta": "other"}},
     "source.table": {"source": {"table": "crm.other"}},

@@ -1,0 +1,59 @@
+"""
+### Forget a person
+
+Carries out the erasures that stand in `capi.erasure`. To ask for one, write the lead's id there, by hand or from the
+CRM: `INSERT INTO capi.erasure (lead_id) VALUES (…)`. (A parameter of the DAG would stay in Airflow's own database.)
+
+What pointed to the person leaves the ledger, and request bodies with an event of the person are deleted. Rows without
+the person stay, so that the counts of past runs stay right and nothing is sent again. Erase the lead in the CRM first:
+what is in the source table is not touched, and a new stage change of the lead would be sent.
+
+While a run is at work it may have the person in memory: then the task waits and tries again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+
+from crm_to_meta.errors import PipelineFileError
+from crm_to_meta.pipeline import list_pipeline_files, load_pipeline
+from crm_to_meta_airflow import steps
+from crm_to_meta_airflow.retries import CrmToMetaRetryPolicy
+
+
+def list_warehouses() -> list[str]:
+    """Return the connection ids of all pipelines' warehouses; a file that cannot be used is red elsewhere."""
+    ids = set()
+    for path in list_pipeline_files():
+        try:
+            ids.add(load_pipeline(path).connections.warehouse)
+        except PipelineFileError:
+            continue
+    return sorted(ids)
+
+
+@dag(
+    dag_id="crm_to_meta_erase",
+    description="Forgets the people whose lead ids stand in capi.erasure.",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable("30 3 * * *", timezone="UTC"),
+    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - the timetable has the zone
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 12, "retry_delay": timedelta(minutes=10)},
+    tags=["crm-to-meta", "privacy"],
+)
+def crm_to_meta_erase() -> None:
+    """One task for each warehouse."""
+
+    @task(retry_policy=CrmToMetaRetryPolicy())
+    def erase(connection_id: str) -> None:
+        steps.run_erase(connection_id)
+
+    for connection_id in list_warehouses():
+        erase.override(task_id=f"erase_{connection_id}")(connection_id)
+
+
+crm_to_meta_erase()

@@ -1,0 +1,1 @@
+SELECT DISTINCT pipeline FROM capi.run ORDER BY pipeline
