@@ -26,8 +26,7 @@ code; Meta may use those for measurement too.
 
 from __future__ import annotations
 
-import os
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import CronDataIntervalTimetable, TriggerRule, dag, task, task_group
@@ -38,18 +37,10 @@ from crm_to_meta.pipeline import Pipeline, dag_id_of, list_pipeline_files, load_
 from crm_to_meta_airflow import steps
 from crm_to_meta_airflow.broken import build_broken_dag
 from crm_to_meta_airflow.params import PARAMS
-from crm_to_meta_airflow.retries import CrmToMetaRetryPolicy
+from crm_to_meta_airflow.retries import DEFAULT_ARGS, CrmToMetaRetryPolicy
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
-
-DEFAULT_ARGS: dict[str, Any] = {
-    "retries": int(os.environ.get("CRM_TO_META_RETRIES", "5")),  # `make run` wants an answer at once
-    "retry_delay": timedelta(minutes=2),
-    "retry_exponential_backoff": 2,
-    "max_retry_delay": timedelta(hours=1),
-    "execution_timeout": timedelta(hours=6),  # a worker that hangs must not hold its transitions for ever
-}
 
 
 def build_dag(pipeline: Pipeline) -> DAG:

@@ -13,14 +13,14 @@ While a run is at work it may have the person in memory: then the task waits and
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from airflow.sdk import CronTriggerTimetable, dag, task
 
 from crm_to_meta.errors import PipelineFileError
 from crm_to_meta.pipeline import list_pipeline_files, load_pipeline
 from crm_to_meta_airflow import steps
-from crm_to_meta_airflow.retries import CrmToMetaRetryPolicy
+from crm_to_meta_airflow.retries import DEFAULT_ARGS, CrmToMetaRetryPolicy
 
 
 def list_warehouses() -> list[str]:
@@ -42,7 +42,7 @@ def list_warehouses() -> list[str]:
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - the timetable has the zone
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 12, "retry_delay": timedelta(minutes=10)},
+    default_args=DEFAULT_ARGS,
     tags=["crm-to-meta", "privacy"],
 )
 def crm_to_meta_erase() -> None:

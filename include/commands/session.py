@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ class Session:
 def run_command(command: Callable[[Session], None]) -> None:
     """Run a command and exit: with 0, or with 2 where it could not do its work, which is told in a sentence."""
     console = make_console()
+    logging.disable(logging.INFO)  # Airflow and Great Expectations tell what they do; a person asked for something else
     try:
         # A preview needs no token, and no command sends anything.
         options = read_options({**os.environ, "MODE": Mode.PREVIEW, "TEST_EVENT_CODE": ""})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 LONGEST_RETRY_DELAY = timedelta(hours=1)  # Meta counts its limits over an hour
+
+DEFAULT_ARGS: dict[str, Any] = {  # of every task
+    "retries": int(os.environ.get("CRM_TO_META_RETRIES", "5")),  # `make run` wants an answer at once
+    "retry_delay": timedelta(minutes=2),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": LONGEST_RETRY_DELAY,
+    "execution_timeout": timedelta(hours=6),  # a worker that hangs must not hold its transitions for ever
+}
 
 
 class CrmToMetaRetryPolicy(RetryPolicy):
