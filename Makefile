@@ -49,8 +49,8 @@ unit:
 bench-extract: install ## Time extract on a big ledger (LEDGER=10000000 CANDIDATES=1000000)
 	@$(BIN)/python benchmarks/extract.py --ledger $(or $(LEDGER),10000000) --candidates $(or $(CANDIDATES),1000000) --plan
 
-chaos: install ## Kill, pause and refuse everything, and check the laws (ROUNDS=20 SEED=1)
-	@$(BIN)/python -W ignore tests/chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1)
+chaos: install ## Kill, pause and refuse everything, and check the laws (ROUNDS=20 SEED=1 JOBS=2)
+	@$(BIN)/python -W ignore tests/chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(if $(JOBS),--jobs $(JOBS))
 
 format: install ## Format the code
 	@$(BIN)/ruff format .

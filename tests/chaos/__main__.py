@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from harness import Report, Server, play_round
-
-from demo.meta_stand_in.testing import running_stand_in
+from harness import Report
+from jobs import play_all
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -23,20 +20,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="chaos", description="Proves the laws by rounds of seeded chaos.")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next one's is one more")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rounds at a time")
     options = parser.parse_args()
-    total, failed = Report(), []
-    with TemporaryDirectory(prefix="pg-") as folder, running_stand_in() as stand_in:
-        server = Server(Path(folder) / "data")
-        try:
-            for seed in range(options.seed, options.seed + options.rounds):
-                started = time.monotonic()
-                report = play_round(server, stand_in, seed, now=datetime.now(UTC))
-                total.add(report)
-                failed += [seed] if report.broken else []
-                _print_round(seed, report, time.monotonic() - started)
-        finally:
-            server.stop()
-    _print_table(total, failed)
+    seeds = range(options.seed, options.seed + options.rounds)
+    began, total, failed = time.monotonic(), Report(), []
+    for seed, report, seconds in play_all(seeds, jobs=min(options.jobs, options.rounds)):
+        total.add(report)
+        failed += [seed] if report.broken else []
+        _print_round(seed, report, seconds)
+    _print_table(total, sorted(failed), time.monotonic() - began)
     sys.exit(bool(failed))
 
 
@@ -52,10 +44,11 @@ def _print_round(seed: int, report: Report, seconds: float) -> None:
         _say(f"    {line}")
 
 
-def _print_table(total: Report, failed: list[int]) -> None:
+def _print_table(total: Report, failed: list[int], seconds: float) -> None:
     _say("")
     for name, value in (
-        ("rounds", str(total.rounds)),
+        ("rounds", f"{total.rounds} in {seconds:.0f} s"),
+        ("acts", _listed(total.acts)),
         ("kills", _listed(total.kills)),
         ("faults", _listed(total.faults)),
         ("errors raised", _listed(total.errors)),

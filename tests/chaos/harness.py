@@ -7,100 +7,59 @@ drawn from its seed, see scenario.py; how processes interleave is not, so a rare
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import signal
-import sys
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
-from laws import Evidence, find_broken_laws, read_ledger
-from psycopg import sql
+from crm import Crm
+from laws import Evidence, Ledger, find_broken_laws, find_broken_meanwhile, read_ledger
 from scenario import SLOWEST_S, Act, RunPlan, Scenario, draw_scenario
+from servers import PATIENCE_S, fork_worker
 from task_log import CRASHED, STEPS, WAREHOUSE_GONE, Entry, read_log, work, write_log
 
+from crm_to_meta.models import Mode
 from crm_to_meta.pipeline import PIPELINES_FOLDER, load_pipeline
 from crm_to_meta.warehouse import migrate
-from demo.embedded_postgres import EmbeddedPostgres, running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
     from multiprocessing.context import ForkServerProcess
 
+    from servers import Parts
+
     from crm_to_meta.warehouse import Connection
-    from demo.meta_stand_in.testing import StandIn
 
 CRM_NAME: Final = "Codex CRM"
 EXPIRED_TOKEN: Final = "expired-token"
-PATIENCE_S: Final = 40  # for a worker that nothing holds up
-LOCK_PATIENCE_S: Final = 0.8  # for a worker that a paused one may hold up
+POLL_S: Final = 0.005
+STUCK_S: Final = 3.0  # at most so long a paused worker may hold up another one
 MOST_CLEAN_RUNS: Final = 5
-COLUMNS: Final = {
-    "transition_id": "text", "lead_id": "text", "stage": "text", "event_time": "timestamptz", "email": "text",
-    "phone": "text", "first_name": "text", "opted_out": "boolean",
-}  # fmt: skip
+GX_EVERY: Final = 10  # each tenth round asks Great Expectations itself, see gx_memory.py
 HARMLESS_ERRORS: Final = frozenset({  # what a step may raise in a round; anything else is a defect
     "DeliveryIncompleteError", "MetaUnavailableError", "RateLimitedError", "CredentialsError", "RunTakenOverError",
     "StagingLostError", "WarehouseError",
 })  # fmt: skip
-
-_processes = multiprocessing.get_context("forkserver")
-
-
-def start_fork_server() -> None:
-    """Start the process that workers are forked from: Great Expectations is imported once, and not by each worker."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        path for path in sys.path if path
-    )  # it imports before it is told of ours
-    _processes.set_forkserver_preload(["worker"])
-    try:
-        forkserver.ensure_running()
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
-
-
-class Server:
-    """A PostgreSQL server of our own that can be killed; commits survive that, since they are in the kernel's hands."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._running = ExitStack()
-        self.postgres = self._start()
-        with self.postgres.connect() as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("ALTER SYSTEM SET full_page_writes = off")
-            connection.execute("SELECT pg_reload_conf()")
-
-    def kill_and_start(self) -> None:
-        """Kill -9 the postmaster and its backends, all that it has by then, and start it again."""
-        postmaster = psutil.Process(int((self._folder / "postmaster.pid").read_text().split("\n", 1)[0]))
-        postmaster.suspend()
-        family = [postmaster, *postmaster.children(recursive=True)]
-        for process in family:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(family, timeout=PATIENCE_S)
-        self._running.close()
-        self.postgres = self._start()
-
-    def stop(self) -> None:
-        """Stop it in order."""
-        self._running.close()
-
-    def _start(self) -> EmbeddedPostgres:
-        return self._running.enter_context(running_postgres(self._folder))
+_COUNT_HELD: Final = """
+    SELECT count(*) FROM capi.delivery AS known JOIN capi.run AS owner USING (run_key)
+    WHERE known.pipeline = %s AND known.status IN ('pending', 'in_doubt') AND owner.state = 'running'
+        AND owner.dag_run_id <> %s AND known.event_time >= %s AND known.event_time < %s
+"""
+_IN_TRANSACTION: Final = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND (xact_start IS NOT NULL OR state = 'active')
+"""
+_WAITING: Final = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 @dataclass(slots=True)
@@ -110,6 +69,7 @@ class Report:
     rounds: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    acts: Counter[str] = field(default_factory=Counter)
     figures: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
@@ -119,6 +79,7 @@ class Report:
         self.rounds += other.rounds
         self.kills += other.kills
         self.faults += other.faults
+        self.acts += other.acts
         self.figures += other.figures
         self.errors += other.errors
         self.broken += other.broken
@@ -135,26 +96,26 @@ class _DagRun:
 class Round:
     """One round: does what its scenario says and judges the outcome."""
 
-    def __init__(
-        self, server: Server, database: str, stand_in: StandIn, scenario: Scenario, folder: Path, *, now: datetime
-    ) -> None:
+    def __init__(self, parts: Parts, database: str, scenario: Scenario, folder: Path, *, now: datetime) -> None:
         self.report = Report(rounds=1)
-        self._server = server
+        self._parts = parts
         self._database = database
-        self._stand_in = stand_in
         self._scenario = scenario
         self._folder = folder
-        self._now = now
+        self._began = self._now = now
         self._midnight = now.replace(hour=0)
         self._runs: list[_DagRun] = []
-        self._late = list(scenario.late_rows)
-        self._repairs = list(scenario.repairs)
+        self._crm = Crm(scenario.pipelines[0].source.event_time_type)
+        self._versions = [[pipeline] for pipeline in scenario.pipelines]  # of each pipeline's file; the last one counts
+        self._ledger: Ledger = {}
 
     def play(self) -> Report:
         """Do everything; the broken laws are in the report."""
         self._prepare()
         for act in self._scenario.acts:
+            self.report.acts[act.kind] += 1
             self._do(act)
+            self._look(act)
         self._mend()
         self._run_clean()
         self._judge()
@@ -164,20 +125,16 @@ class Round:
 
     def _prepare(self) -> None:
         with self._warehouse() as warehouse:
-            migrate(warehouse)
-            columns = sql.SQL(", ").join(
-                sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in COLUMNS.items()
-            )
-            warehouse.execute("CREATE SCHEMA crm")
-            warehouse.execute(sql.SQL("CREATE TABLE crm.lead_stage_transitions ({})").format(columns))
-        self._insert(self._scenario.rows)
-        self._stand_in.reset()
-        self._stand_in.set_settings(
+            self._crm.create(warehouse)
+            self._crm.insert(warehouse, self._scenario.rows)
+        stand_in = self._parts.stand_in
+        stand_in.reset()
+        stand_in.set_settings(
             now_unix_s=int(self._now.timestamp()),
             poisoned_event_ids=self._scenario.poisoned,
-            deleted_lead_ids=list(self._scenario.deleted),
+            deleted_lead_ids=self._scenario.deleted,
         )
-        self._stand_in.set_faults(self._scenario.faults)
+        stand_in.set_faults(self._scenario.faults)
 
     def _do(self, act: Act) -> None:
         match act.kind:
@@ -187,16 +144,15 @@ class Round:
                 self._do_again(act)
             case "pause":
                 self._pause(act)
-            case "late":
-                self._insert(self._late)
-                self._late = []
-            case "repair":
-                self._repair()
+            case "late" | "edit":
+                self._change_crm(act)
+            case "remap":
+                self._remap(act)
             case "leases":
                 self._end_leases()
             case "clock":
                 self._now += timedelta(hours=act.hours)
-                self._stand_in.set_settings(now_unix_s=int(self._now.timestamp()))
+                self._parts.stand_in.set_settings(now_unix_s=int(self._now.timestamp()))
 
     def _begin(self, plan: RunPlan) -> _DagRun:
         run = _DagRun(plan, self._folder / f"{plan.dag_run_id}.jsonl")
@@ -207,31 +163,40 @@ class Round:
         """Take up an earlier DAG run: as Airflow does after its worker died, or as somebody who clears tasks."""
         run = self._runs[int(act.place * len(self._runs))]
         if act.way != "resume":
-            cleared = STEPS[STEPS.index(act.way) :]
+            later = STEPS[STEPS.index(act.way) :]
+            cleared = later if act.with_later_steps else later[:1]
             write_log(run.log, [entry for entry in read_log(run.log) if entry.step not in cleared])
-        kept = {"dag_run_id", "mode", "first_day", "last_day", "is_sweep"}
+        kept = {"dag_run_id", "pipeline", "mode", "first_day", "last_day", "is_sweep"}
         changes = {name: value for name, value in asdict(act.runs[0]).items() if name not in kept}
         self._work([_DagRun(replace(run.plan, **changes), run.log)], act)
 
     def _work(self, runs: Sequence[_DagRun], act: Act) -> None:
         """Let workers work at the same time, until each has ended or died."""
-        started = time.monotonic()
-        workers = [(self._start(run), run) for run in runs]
-        deaths = {id(worker): run.plan.killed_after_s for worker, run in workers if run.plan.killed_after_s is not None}
-        postgres_dies_after_s = act.postgres_dies_after_s
-        while any(worker.is_alive() for worker, _ in workers):
-            elapsed_s = time.monotonic() - started
+        began = time.monotonic()
+        waiting = sorted(runs, key=lambda run: run.plan.starts_after_s)
+        workers: list[tuple[ForkServerProcess, _DagRun, float]] = []
+        meanwhile, postgres_dies_after_s = act.meanwhile, act.postgres_dies_after_s
+        while waiting or any(worker.is_alive() for worker, _, _ in workers):
+            elapsed_s = time.monotonic() - began
+            while waiting and elapsed_s >= waiting[0].plan.starts_after_s:
+                run = waiting.pop(0)
+                workers.append((self._start(run), run, elapsed_s))
             if postgres_dies_after_s is not None and elapsed_s > postgres_dies_after_s:
                 postgres_dies_after_s = None
-                self._server.kill_and_start()
+                self._parts.server.kill_and_start()
                 self.report.kills["postgres"] += 1
-            for worker, _ in workers:
-                if (after_s := deaths.get(id(worker))) is not None and elapsed_s > after_s:
+            if meanwhile is not None and elapsed_s > act.meanwhile_after_s:
+                self._change_crm(meanwhile)
+                meanwhile = None
+            for worker, run, started_s in workers:
+                if run.plan.killed_after_s is not None and elapsed_s > started_s + run.plan.killed_after_s:
                     worker.kill()
             if elapsed_s > PATIENCE_S:
-                self._give_up(workers)
-            time.sleep(0.005)
-        for worker, run in workers:
+                self._give_up([(worker, run) for worker, run, _ in workers])
+            wait([worker.sentinel for worker, _, _ in workers if worker.is_alive()], POLL_S)
+        if meanwhile is not None:
+            self._change_crm(meanwhile)
+        for worker, run, _ in workers:
             self._note_end(worker, run)
 
     def _pause(self, act: Act) -> None:
@@ -246,8 +211,11 @@ class Round:
         other = (
             _DagRun(replace(first, fuse=second.fuse, tries=second.tries), run.log) if is_twin else self._begin(second)
         )
+        held = self._count_held(other) if not is_twin and not act.ends_leases and paused.is_alive() else None
         worker = self._start(other)
-        worker.join(LOCK_PATIENCE_S)
+        self._wait_until_stuck(worker)
+        if held is not None:
+            self._compare_held(other, held)
         if paused.is_alive():
             self.report.kills["paused"] += 1
             psutil.Process(paused.pid).send_signal(signal.SIGCONT)
@@ -260,49 +228,90 @@ class Round:
     def _wait_until_stopped(self, worker: ForkServerProcess) -> None:
         end = time.monotonic() + PATIENCE_S
         while worker.is_alive() and time.monotonic() < end:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 if psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED:
                     return
-            except psutil.NoSuchProcess:
-                return
-            time.sleep(0.005)
+            time.sleep(POLL_S)
 
-    def _repair(self) -> None:
-        """Mend rows at their source; of two with one transition id, one."""
+    def _wait_until_stuck(self, worker: ForkServerProcess) -> None:
+        """Return when the worker has ended, or waits for a lock of the paused one."""
+        end = time.monotonic() + STUCK_S
         with self._warehouse() as warehouse:
-            for row in self._repairs:
-                assignments = sql.SQL(", ").join(
-                    sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in row
-                )
-                statement = sql.SQL(
-                    "UPDATE crm.lead_stage_transitions SET {} WHERE ctid = (SELECT min(ctid) "
-                    "FROM crm.lead_stage_transitions WHERE transition_id = %(transition_id)s)"
-                )
-                warehouse.execute(statement.format(assignments), row)
-        self._repairs = []
+            while time.monotonic() < end:
+                worker.join(POLL_S)
+                if not worker.is_alive() or warehouse.execute(_WAITING).fetchall()[0][0]:
+                    return
+
+    def _count_held(self, run: _DagRun) -> int | None:
+        """Return how many transitions a run has to leave to others; None where that cannot be told."""
+        start, end = self._window(run.plan)
+        pipeline = self._versions[run.plan.pipeline][-1].name
+        with self._warehouse() as warehouse:
+            if run.plan.mode is not Mode.LIVE or warehouse.execute(_IN_TRANSACTION).fetchall()[0][0]:
+                return None
+            found = warehouse.execute(_COUNT_HELD, [pipeline, run.plan.dag_run_id, start, end]).fetchall()
+            return int(found[0][0])
+
+    def _compare_held(self, run: _DagRun, expected: int) -> None:
+        query = "SELECT held FROM capi.run WHERE dag_run_id = %s AND pass_no = 1"
+        with self._warehouse() as warehouse:
+            row = warehouse.execute(query, [run.plan.dag_run_id]).fetchone()
+        if row is not None:
+            self.report.figures["held counts compared"] += 1
+            if row[0] != expected:
+                self.report.broken.append(f"held: {run.plan.dag_run_id} says {row[0]}, others held {expected}")
+
+    def _change_crm(self, act: Act) -> None:
+        """Rows come late, or somebody edits some."""
+        with self._warehouse() as warehouse:
+            self._crm.insert(warehouse, act.rows)
+            self._crm.edit(warehouse, act.changes)
+
+    def _remap(self, act: Act) -> None:
+        """The pipeline file changes; the next task that starts reads it."""
+        versions = self._versions[act.pipeline]
+        versions.append(type(versions[-1]).model_validate({**versions[-1].model_dump(), **act.settings}))
 
     def _end_leases(self) -> None:
         """Let time pass, as far as leases go; a paused worker may hold the row of its run."""
         with self._warehouse() as warehouse:
+            migrate(warehouse)  # a round may begin without the schema
             warehouse.execute(
                 "UPDATE capi.run SET lease_until = now() - interval '1 second' WHERE run_key IN "
                 "(SELECT run_key FROM capi.run WHERE state = 'running' FOR UPDATE SKIP LOCKED)"
             )
 
+    def _look(self, act: Act) -> None:
+        """Check what holds at any time at which no worker is at work."""
+        with self._warehouse() as warehouse:
+            migrate(warehouse)
+            ledger = read_ledger(warehouse)
+            was_dry = act.kind == "run" and act.runs != () and all(plan.mode is not Mode.LIVE for plan in act.runs)
+            broken = find_broken_meanwhile(warehouse, self._ledger, ledger, was_dry=was_dry)
+        self.report.broken += [f"after {act.kind}: {line}" for line in broken]
+        self._ledger = ledger
+
     def _mend(self) -> None:
         """Lift all faults; what the stand-in was slow to take has arrived by now."""
-        self.report.faults += Counter({_name(fault["fault"]): fault["fired"] for fault in self._stand_in.faults()})
-        self._stand_in.clear_faults()
+        stand_in = self._parts.stand_in
+        self.report.faults += Counter({_name(fault["fault"]): fault["fired"] for fault in stand_in.faults()})
+        stand_in.clear_faults()
         if any(fault["kind"] == "slow" for fault in self._scenario.faults):
             time.sleep(SLOWEST_S)
-        self._insert(self._late)
-        self._repair()
+        left = [row for row in self._scenario.late_rows if row["crm_row"] not in self._crm.versions]
+        self._change_crm(Act(kind="late", rows=tuple(left)))
 
     def _run_clean(self) -> None:
         """Daily runs over all rows, until one leaves nothing pending."""
         for number in range(1, MOST_CLEAN_RUNS + 1):
             self._end_leases()
-            self._work([self._begin(RunPlan(dag_run_id=f"clean-{number}"))], Act(kind="run"))
+            plans = [
+                RunPlan(dag_run_id=f"clean-{number}-{place}", pipeline=place)
+                for place in range(len(self._scenario.pipelines))
+            ]
+            act = Act(kind="run")
+            self._work([self._begin(plan) for plan in plans], act)
+            self._look(act)
             with self._warehouse() as warehouse:
                 is_open = warehouse.execute("SELECT FROM capi.delivery WHERE status = 'pending'").fetchone()
                 is_running = warehouse.execute("SELECT FROM capi.run WHERE state = 'running'").fetchone()
@@ -314,27 +323,27 @@ class Round:
     def _start(self, run: _DagRun, *, is_alone: bool = True) -> ForkServerProcess:
         settings = self._worker_settings(run, is_alone=is_alone)
         run.log.with_suffix(".settings").write_text(json.dumps(settings))
-        worker = _processes.Process(target=work, args=(settings,), daemon=True)
-        worker.start()
-        return worker
+        return fork_worker(work, settings)
 
     def _worker_settings(self, run: _DagRun, *, is_alone: bool) -> dict[str, Any]:
         plan = run.plan
-        postgres = self._server.postgres
+        start, end = self._window(plan)
+        postgres, stand_in = self._parts.server.postgres, self._parts.stand_in
+        asks_gx = self._scenario.seed % GX_EVERY == 0
         return {
             "database": f"host={postgres.socket_folder} user=postgres dbname={self._database}",
             "meta": {
-                "dataset_id": self._stand_in.dataset_id,
+                "dataset_id": stand_in.dataset_id,
                 "crm_name": CRM_NAME,
-                "token": EXPIRED_TOKEN if plan.is_token_expired else self._stand_in.token,
-                "base_url": self._stand_in.base_url,
+                "token": EXPIRED_TOKEN if plan.meta == "expired token" else stand_in.token,
+                "base_url": self._parts.unreachable_url if plan.meta == "down" else stand_in.base_url,
             },
-            "pipeline": self._scenario.pipeline.model_dump(mode="json"),
+            "pipeline": self._versions[plan.pipeline][-1].model_dump(mode="json"),
             "facts": {
                 "dag_run_id": plan.dag_run_id,
                 "mode": str(plan.mode),
-                "start": (self._midnight - timedelta(days=plan.first_day)).isoformat(),
-                "end": (self._midnight - timedelta(days=plan.last_day)).isoformat(),
+                "start": start.isoformat(),
+                "end": end.isoformat(),
                 "is_sweep": plan.is_sweep,
             },
             "now": self._now.isoformat(),
@@ -342,10 +351,13 @@ class Round:
             "fuse": plan.fuse,
             "tries": plan.tries,
             "timeout_s": self._scenario.timeout_s,
-            "judges_rows": self._scenario.judges_rows,
+            "gx_memory": "" if asks_gx else str(self._parts.gx_memory),
             "parallel_shards": plan.parallel_shards,
             "is_alone": is_alone,
         }
+
+    def _window(self, plan: RunPlan) -> tuple[datetime, datetime]:
+        return self._midnight - timedelta(days=plan.first_day), self._midnight - timedelta(days=plan.last_day)
 
     def _note_end(self, worker: ForkServerProcess, run: _DagRun) -> None:
         worker.join()
@@ -370,27 +382,41 @@ class Round:
     def _judge(self) -> None:
         entries = [entry for run in self._runs for entry in read_log(run.log)]
         self._judge_errors([entry for entry in entries if entry.error])
-        live = [entry["event"]["event_id"] for entry in self._stand_in.events() if not entry["test_event_code"]]
-        received = Counter(live)
+        received: dict[str, list[dict[str, Any]]] = {}
+        for entry in self._parts.stand_in.events():
+            if not entry["test_event_code"]:
+                received.setdefault(entry["event"]["event_id"], []).append(entry["event"])
         with self._warehouse() as warehouse:
             ledger = read_ledger(warehouse)
-            evidence = Evidence(
-                warehouse=warehouse,
-                pipeline=self._scenario.pipeline.name,
-                received=received,
-                hopeless=frozenset(self._scenario.hopeless),
-                poisoned=frozenset(self._scenario.poisoned),
-                holds_doubts=self._scenario.pipeline.delivery.on_in_doubt == "hold",
-                oldest=self._now - self._scenario.pipeline.delivery.max_event_age,
-                messages=[entry.message for entry in entries],
-                ledger=ledger,
-            )
-            self.report.broken += find_broken_laws(evidence)
-        statuses = Counter(row["status"] for row in ledger.values())
-        self.report.figures += statuses
-        self.report.figures["resent"] += sum(times - 1 for times in received.values())
-        self.report.figures["doubts"] += sum(row["doubts"] for row in ledger.values())
-        self.report.figures["runs"] += len(self._runs)
+            if unknown := received.keys() - ledger.keys():
+                self.report.broken.append(f"law 2: Meta received {len(unknown)} events that are not in the ledger")
+            for versions in self._versions:
+                own = {event_id: row for event_id, row in ledger.items() if row["pipeline"] == versions[-1].name}
+                self.report.broken += find_broken_laws(
+                    Evidence(
+                        warehouse=warehouse,
+                        crm=self._crm,
+                        pipeline=versions[-1],
+                        versions=versions,
+                        received=received,
+                        hopeless=frozenset(self._scenario.hopeless),
+                        poisoned=frozenset(self._scenario.poisoned),
+                        moments=(self._began, self._now),
+                        messages=[entry.message for entry in entries],
+                        ledger=own,
+                    )
+                )
+            held, taken_over = warehouse.execute("SELECT sum(held), sum(taken_over) FROM capi.run").fetchall()[0]
+        self.report.figures += Counter(row["status"] for row in ledger.values())
+        self.report.figures += Counter(
+            {
+                "resent": sum(len(events) - 1 for events in received.values()),
+                "doubts": sum(row["doubts"] for row in ledger.values()),
+                "runs": len(self._runs),
+                "held": int(held),
+                "taken over": int(taken_over),
+            }
+        )
 
     def _judge_errors(self, failures: Sequence[Entry]) -> None:
         for entry in failures:
@@ -398,35 +424,23 @@ class Round:
             if entry.error not in HARMLESS_ERRORS:
                 self.report.broken.append(f"{entry.step} raised {entry.error}: {entry.message}")
 
-    # The warehouse ------------------------------------------------------------------------------------------------
-
     @contextmanager
     def _warehouse(self) -> Iterator[Connection]:
-        with self._server.postgres.connect(self._database) as connection:
+        with self._parts.server.postgres.connect(self._database) as connection:
             yield connection
 
-    def _insert(self, rows: Sequence[dict[str, Any]]) -> None:
-        statement = sql.SQL("INSERT INTO crm.lead_stage_transitions ({}) VALUES ({})").format(
-            sql.SQL(", ").join(map(sql.Identifier, COLUMNS)), sql.SQL(", ").join(map(sql.Placeholder, COLUMNS))
-        )
-        with self._warehouse() as warehouse, warehouse.cursor() as cursor:
-            cursor.executemany(statement, rows)
 
-
-def play_round(server: Server, stand_in: StandIn, seed: int, *, now: datetime) -> Report:
+def play_round(parts: Parts, seed: int, *, now: datetime) -> Report:
     """Play the round of a seed in a database of its own."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    scenario = draw_scenario(seed, load_pipeline(PIPELINES_FOLDER / "conversion_leads.yaml"), midnight=midnight)
-    database = f"round_{seed}"
-    start_fork_server()
-    server.postgres.create_database(database)
-    try:
-        with TemporaryDirectory(prefix="chaos-") as folder:
-            noon = midnight + timedelta(hours=12)
-            return Round(server, database, stand_in, scenario, Path(folder), now=noon).play()
-    finally:
-        with server.postgres.connect() as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+    base = load_pipeline(PIPELINES_FOLDER / "conversion_leads.yaml")
+    scenario = draw_scenario(seed, base, midnight=midnight)
+    noon = midnight + timedelta(hours=12)
+    with (
+        parts.server.database(f"round_{seed}", is_empty=scenario.starts_empty) as database,
+        TemporaryDirectory(prefix="chaos-") as folder,
+    ):
+        return Round(parts, database, scenario, Path(folder), now=noon).play()
 
 
 def _name(fault: dict[str, Any]) -> str:

@@ -3,63 +3,128 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from crm import PERSONAL_MARK, PHONE, judge
 from psycopg import sql
-from scenario import PERSONAL_MARK, PHONE
 
-from crm_to_meta.models import Mode, event_id_of
+from crm_to_meta.models import Mode, event_id_of, staging_table_of, verdict_table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from crm import Crm, Row
+
+    from crm_to_meta.pipeline import Pipeline
     from crm_to_meta.warehouse import Connection
 
 MAY_HAVE_ARRIVED = frozenset({"in_doubt", "rejected"})  # statuses of events that Meta may have, where they had doubts
 SUMMED = "delivered + rejected + in_doubt + quarantined + expired + skipped + pending"
 LIVE = str(Mode.LIVE)
+_LEDGER = (
+    "pipeline",
+    "status",
+    "reason",
+    "doubts",
+    "event_time",
+    "run_key",
+    "transition_id",
+    "event_name",
+    "updated_at",
+)
+
+Ledger = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known at the end of a round."""
+    """What is known of one pipeline at the end of a round."""
 
     warehouse: Connection
-    pipeline: str
-    received: Mapping[str, int]
+    crm: Crm
+    pipeline: Pipeline  # as it is at the end
+    versions: Sequence[Pipeline]  # as it has been
+    received: Mapping[str, list[dict[str, Any]]]  # all live events that Meta took, by event id
     hopeless: frozenset[str]
     poisoned: frozenset[str]
-    holds_doubts: bool
-    oldest: datetime
+    moments: Sequence[datetime]  # when the round began and ended, by its own clock
     messages: list[str]
-    ledger: Mapping[str, dict[str, Any]]
+    ledger: Mapping[str, dict[str, Any]]  # this pipeline's
+
+    @property
+    def own_received(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what Meta received of this pipeline's."""
+        return {event_id: events for event_id, events in self.received.items() if event_id in self.ledger}
 
 
-def read_ledger(warehouse: Connection) -> dict[str, dict[str, Any]]:
-    """Return status, reason, doubts, time and run of each event of the ledger."""
-    names = ("status", "reason", "doubts", "event_time", "run_key", "transition_id")
-    rows = warehouse.execute(
-        "SELECT event_id, status, reason, doubts, event_time, run_key, transition_id FROM capi.delivery"
-    )
-    return {str(event_id): dict(zip(names, row, strict=True)) for event_id, *row in rows}
+def read_ledger(warehouse: Connection) -> Ledger:
+    """Return each event of the ledger by its id."""
+    columns = sql.SQL(", ").join(map(sql.Identifier, _LEDGER))
+    rows = warehouse.execute(sql.SQL("SELECT event_id, {} FROM capi.delivery").format(columns))
+    return {str(event_id): dict(zip(_LEDGER, row, strict=True)) for event_id, *row in rows}
+
+
+# While a round goes on ------------------------------------------------------------------------------------------------
+
+
+def find_broken_meanwhile(warehouse: Connection, before: Ledger, after: Ledger, *, was_dry: bool) -> list[str]:
+    """Return what is wrong at a moment when no worker is at work: laws that hold at any time, not in the end alone."""
+    return [*_runs_have_their_rows(warehouse), *_changes(before, after, was_dry=was_dry), *_left_tables(warehouse)]
+
+
+def _changes(before: Ledger, after: Ledger, *, was_dry: bool) -> Iterator[str]:
+    for event_id, row in before.items():
+        now = after.get(event_id)
+        if now is None:
+            yield f"law 1: {event_id} was {row['status']} and is no longer in the ledger"
+        elif row["status"] == "delivered" and now["status"] != "delivered":
+            yield f"law 3: {event_id} was delivered and is {now['status']} now"
+        elif was_dry and now != row and now["status"] != "in_doubt":  # which it is by the death of another run
+            yield f"ledger: a preview or test run made {row} {now}"
+    if was_dry and (new := after.keys() - before.keys()):
+        yield f"ledger: a preview or test run added {len(new)} rows"
+
+
+def _runs_have_their_rows(warehouse: Connection) -> Iterator[str]:
+    """What a live run extracted is with it in the ledger, or was taken over."""
+    query = """
+        SELECT run_key, state, extracted, taken_over,
+            (SELECT count(*) FROM capi.delivery AS known WHERE known.run_key = run.run_key)
+        FROM capi.run WHERE mode = 'live'
+    """
+    for run_key, state, extracted, taken_over, rows in warehouse.execute(query):
+        if extracted != rows + taken_over:
+            has = f"has {rows} in the ledger, {taken_over} taken over"
+            yield f"law 1: run {run_key} ({state}) extracted {extracted}, {has}"
+
+
+def _left_tables(warehouse: Connection) -> Iterator[str]:
+    """Raw rows are staged for runs at work and for no other."""
+    running = [key for (key,) in warehouse.execute("SELECT run_key FROM capi.run WHERE state = 'running'")]
+    wanted = {table for key in running for table in (staging_table_of(key), verdict_table_of(key))}
+    query = "SELECT tablename FROM pg_tables WHERE schemaname = 'capi' AND tablename ~ '^(staging|verdict)_'"
+    for (name,) in warehouse.execute(query):
+        if name not in wanted:
+            yield f"law 5: table {name} is left, and its run is not at work"
+
+
+# In the end -----------------------------------------------------------------------------------------------------------
 
 
 def find_broken_laws(evidence: Evidence) -> list[str]:
-    """Return a line for each law that does not hold."""
-    return [line for check in _CHECKS for line in check(evidence)]
+    """Return a line for each law that does not hold for a pipeline."""
+    return [f"{evidence.pipeline.name}: {line}" for check in _CHECKS for line in check(evidence)]
 
 
 def _every_row_is_in_the_ledger(evidence: Evidence) -> Iterator[str]:
     """Each row of the source is in the ledger once, under its own id, and nothing else is."""
-    times = Counter(
-        transition_id
-        for (transition_id,) in evidence.warehouse.execute("SELECT transition_id FROM crm.lead_stage_transitions")
-    )
+    times = Counter(row["transition_id"] for row in evidence.crm.rows)
     nameless = times.pop(None, 0)
     expected = {
         event_id for transition_id, number in times.items() for event_id in _ids(evidence, transition_id, number)
@@ -67,24 +132,59 @@ def _every_row_is_in_the_ledger(evidence: Evidence) -> Iterator[str]:
     named = {event_id for event_id, row in evidence.ledger.items() if row["transition_id"] is not None}
     if expected != named:
         yield f"law 1: {len(expected - named)} source rows not in the ledger, {len(named - expected)} rows of nothing"
-    if (found := len(evidence.ledger) - len(named)) != nameless:
+    if (found := len(evidence.ledger) - len(named)) < nameless:  # more: its id is its content, which may have changed
         yield f"law 1: {nameless} source rows without an id, {found} in the ledger"
 
 
 def _ids(evidence: Evidence, transition_id: str, number: int) -> Iterator[str]:
-    first = event_id_of(evidence.pipeline, transition_id)
+    first = event_id_of(evidence.pipeline.name, transition_id)
     yield str(first)
     for occurrence in range(2, number + 1):
         yield str(UUID(bytes=hashlib.sha256(first.bytes + str(occurrence).encode()).digest()[:16]))
 
 
-def _nothing_is_left(evidence: Evidence) -> Iterator[str]:
-    """Clean runs leave nothing pending; in doubt is only what a person has to decide about, or is too old to resend."""
+def _nothing_is_pending(evidence: Evidence) -> Iterator[str]:
+    """Clean runs leave nothing pending."""
     for event_id, row in evidence.ledger.items():
         if row["status"] == "pending":
-            yield f"law 2: {event_id} is still pending after clean runs"
-        if row["status"] == "in_doubt" and not evidence.holds_doubts and row["event_time"] >= evidence.oldest:
-            yield f"law 2: {event_id} is still in doubt after clean runs"
+            yield f"law 2: {event_id} ({row['transition_id']}) is still pending after clean runs"
+
+
+def _each_row_has_its_due(evidence: Evidence) -> Iterator[str]:
+    """Each row ends as the oracle says: delivered where it is sound, else held back with exactly its reason."""
+    times = Counter(row["transition_id"] for row in evidence.crm.rows)
+    history = evidence.crm.history()
+    for row in evidence.crm.rows:
+        transition_id = row["transition_id"]
+        if transition_id is None or times[transition_id] > 1:
+            continue
+        event_id = str(event_id_of(evidence.pipeline.name, transition_id))
+        known = evidence.ledger.get(event_id)
+        if known and (wrong := _find_injustice(evidence, event_id, known, history[transition_id])):
+            yield f"law 1: {event_id} ({transition_id}) is {known['status']}, {known['reason']}: {wrong}"
+
+
+def _find_injustice(evidence: Evidence, event_id: str, known: Mapping[str, Any], said: Sequence[Row]) -> str | None:
+    """Return what is wrong with the status of an event; a row may have grown too old in the course of a round."""
+    verdicts = {judge(said[-1], evidence.pipeline, moment) for moment in evidence.moments}
+    status, reason = known["status"], known["reason"]
+    match status:
+        case "delivered":
+            was_sound = any(
+                judge(row, version, moment) is None
+                for row in said
+                for version in evidence.versions
+                for moment in evidence.moments
+            )
+            return None if was_sound else f"was never sound, but {verdicts}"
+        case "in_doubt":
+            waits = evidence.pipeline.delivery.on_in_doubt == "hold" or verdicts != {None}
+            return None if waits and known["doubts"] else "nothing keeps it from being sent again"
+        case "rejected":
+            return None if None in verdicts and event_id in evidence.hopeless else f"should be {verdicts}"
+        case "pending":
+            return None  # which is a law of its own
+    return None if (status, reason) in verdicts else f"should be {verdicts}"
 
 
 def _ledger_and_meta_agree(evidence: Evidence) -> Iterator[str]:
@@ -92,41 +192,47 @@ def _ledger_and_meta_agree(evidence: Evidence) -> Iterator[str]:
     for event_id, row in evidence.ledger.items():
         if row["status"] == "delivered" and event_id not in evidence.received:
             yield f"law 3: {event_id} is delivered in the ledger, and Meta never received it"
-    for event_id in evidence.received:
-        known = evidence.ledger.get(event_id)
-        is_told = known and (
-            known["status"] == "delivered" or (known["status"] in MAY_HAVE_ARRIVED and known["doubts"])
-        )
-        if not is_told:
+    for event_id in evidence.own_received:
+        known = evidence.ledger[event_id]
+        if known["status"] != "delivered" and not (known["status"] in MAY_HAVE_ARRIVED and known["doubts"]):
             yield f"law 3: Meta received {event_id}, and the ledger says {known}"
 
 
 def _doubts_cover_duplicates(evidence: Evidence) -> Iterator[str]:
     """An event arrives at most once more than it was in doubt."""
-    for event_id, times in evidence.received.items():
-        doubts = evidence.ledger.get(event_id, {"doubts": 0})["doubts"]
-        if times > 1 + doubts:
-            yield f"law 3: {event_id} was received {times} times with {doubts} doubts"
+    for event_id, events in evidence.own_received.items():
+        doubts = evidence.ledger[event_id]["doubts"]
+        if len(events) > 1 + doubts:
+            yield f"law 3: {event_id} was received {len(events)} times with {doubts} doubts"
+
+
+def _what_arrived_is_what_the_crm_said(evidence: Evidence) -> Iterator[str]:
+    """Times, lead ids and stages are those of the source at some time; none is invented, shifted or rounded."""
+    history = evidence.crm.history()
+    for event_id, events in evidence.own_received.items():
+        said = history.get(evidence.ledger[event_id]["transition_id"], [])
+        times = {int(row["event_time"].timestamp()) for row in said if isinstance(row["event_time"], datetime)}
+        leads = {None, *(row["lead_id"] for row in said)}
+        names = {version.stages.get((row["stage"] or "").strip()) for row in said for version in evidence.versions}
+        for event in events:
+            lead_id = event["user_data"].get("lead_id")
+            if event["event_time"] not in times:
+                moment = datetime.fromtimestamp(event["event_time"], UTC)
+                yield f"law 8: {event_id} was sent with the time {moment}, which the source never had"
+            if (None if lead_id is None else str(lead_id)) not in leads:
+                yield f"law 6: {event_id} was sent with a lead id that the source never had"
+            if event["event_name"] not in names:
+                yield f"law 8: {event_id} was sent as {event['event_name']}, which the source never was"
 
 
 def _runs_add_up(evidence: Evidence) -> Iterator[str]:
-    """The rows of a run are with it in the ledger or were taken over, and an audited run's own counts add up."""
-    rows_of = Counter(row["run_key"] for row in evidence.ledger.values())
-    runs = evidence.warehouse.execute(f"SELECT run_key, mode, state, extracted, taken_over, {SUMMED} FROM capi.run")
-    for run_key, mode, state, extracted, taken_over, summed in runs:
-        if mode == LIVE and extracted != rows_of[run_key] + taken_over:
-            yield (
-                f"law 1: run {run_key} ({state}) extracted {extracted}, has {rows_of[run_key]} in the ledger, "
-                f"{taken_over} taken over"
-            )
+    """An audited run's own counts add up; no run is left at work."""
+    query = f"SELECT run_key, state, extracted, taken_over, {SUMMED} FROM capi.run WHERE pipeline = %s"
+    for run_key, state, extracted, taken_over, summed in evidence.warehouse.execute(query, [evidence.pipeline.name]):
+        if state == "running":
+            yield f"law 2: run {run_key} is still running"
         if state in ("succeeded", "failed") and not summed <= extracted <= summed + taken_over:
             yield f"law 1: run {run_key} extracted {extracted}, counted {summed}, {taken_over} taken over"
-    yield from _run_end(evidence)
-
-
-def _run_end(evidence: Evidence) -> Iterator[str]:
-    for (run_key,) in evidence.warehouse.execute("SELECT run_key FROM capi.run WHERE state = 'running'"):
-        yield f"law 2: run {run_key} is still running"
 
 
 def _only_bad_events_are_rejected(evidence: Evidence) -> Iterator[str]:
@@ -139,23 +245,19 @@ def _only_bad_events_are_rejected(evidence: Evidence) -> Iterator[str]:
 
 
 def _nothing_personal_is_left(evidence: Evidence) -> Iterator[str]:
-    """No table of this project, body or message holds a personal value; staged rows are gone with their run."""
-    names = [
-        name for (name,) in evidence.warehouse.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'capi'")
-    ]
-    for name in names:
-        if name.startswith(("staging_", "verdict_")):
-            yield f"law 5: table {name} is left"
+    """No table of this project, body, message or request holds a personal value."""
+    query = "SELECT tablename FROM pg_tables WHERE schemaname = 'capi'"
+    for (name,) in evidence.warehouse.execute(query).fetchall():
         rows = evidence.warehouse.execute(sql.SQL("SELECT t::text FROM capi.{} AS t").format(sql.Identifier(name)))
         if any(_is_personal(row) for (row,) in rows):
             yield f"law 5: table {name} holds a personal value"
-    if any(
-        _is_personal(zlib.decompress(body).decode())
-        for (body,) in evidence.warehouse.execute("SELECT body FROM capi.chunk")
-    ):
+    bodies = evidence.warehouse.execute("SELECT body FROM capi.chunk WHERE body IS NOT NULL")
+    if any(_is_personal(zlib.decompress(body).decode()) for (body,) in bodies):
         yield "law 5: a body holds a personal value"
     if any(map(_is_personal, evidence.messages)):
         yield "law 5: a message holds a personal value"
+    if any(_is_personal(json.dumps(events)) for events in evidence.received.values()):
+        yield "law 5: Meta received a personal value"
 
 
 def _is_personal(text: str) -> bool:
@@ -172,9 +274,11 @@ def _no_request_is_open(evidence: Evidence) -> Iterator[str]:
 
 _CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     _every_row_is_in_the_ledger,
-    _nothing_is_left,
+    _nothing_is_pending,
+    _each_row_has_its_due,
     _ledger_and_meta_agree,
     _doubts_cover_duplicates,
+    _what_arrived_is_what_the_crm_said,
     _runs_add_up,
     _only_bad_events_are_rejected,
     _nothing_personal_is_left,

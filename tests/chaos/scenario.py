@@ -1,26 +1,26 @@
-"""What a round is about, drawn from its seed: the CRM's rows, the settings, Meta's faults, what happens when."""
+"""What a round is about, drawn from its seed: the CRM's rows, the pipelines, Meta's faults, what happens when."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from crm import LOCAL_ZONE, STAGES, UNKNOWN_STAGE, Row, draw_change, draw_dirt, draw_row
 
 from crm_to_meta.models import Mode, event_id_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
     from crm_to_meta.pipeline import Pipeline
 
-Row = dict[str, Any]
-
-PERSONAL_MARK: Final = "zqpii"  # in each e-mail and name of the CRM, so that one search finds them all
-PHONE: Final = "12025550143"
 SUBCODES: Final = (2804019, 2804050, 2804003, 2804004, 2804009, 2804043)
-STAGES: Final = ("new", "contacted", "qualified", "opportunity", "won", "lost")
 WIDEST_DAYS: Final = 10  # a window over all rows, also the ones that are too old
 MAX_CLOCK_HOURS: Final = 12
 SLOWEST_S: Final = 0.6
+MetaState = Literal["up", "down", "expired token"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +28,20 @@ class RunPlan:
     """One DAG run: its window, how it is worked on, and where its worker dies or is paused."""
 
     dag_run_id: str
+    pipeline: int = 0
     mode: Mode = Mode.LIVE
     first_day: int = WIDEST_DAYS  # days back from midnight
     last_day: int = 0
     is_sweep: bool = True
     fuse: dict[str, Any] = field(default_factory=dict)
     killed_after_s: float | None = None
+    starts_after_s: float = 0
     parallel_shards: int = 1
     tries: int = 1
-    is_token_expired: bool = False
+    meta: MetaState = "up"
 
 
-ActKind = Literal["run", "again", "pause", "late", "repair", "leases", "clock"]
+ActKind = Literal["run", "again", "pause", "late", "edit", "remap", "leases", "clock"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +50,18 @@ class Act:
 
     kind: ActKind
     runs: tuple[RunPlan, ...] = ()
-    way: str = ""  # of `again`: resume, or what is cleared first; of `pause`: who works meanwhile
+    way: str = ""  # of `again`: what is cleared first; of `pause`: who works meanwhile
+    with_later_steps: bool = True  # of `again`: clear what comes after, too
     place: float = 0  # of `again`: which of the DAG runs so far, as a share
     ends_leases: bool = False
     hours: int = 0
+    rows: tuple[Row, ...] = ()
+    changes: tuple[tuple[int, Row], ...] = ()
+    pipeline: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)  # of `remap`
     postgres_dies_after_s: float | None = None
+    meanwhile: Act | None = None
+    meanwhile_after_s: float = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,118 +69,94 @@ class Scenario:
     """All that is drawn for one round."""
 
     seed: int
-    pipeline: Pipeline
+    pipelines: list[Pipeline]
     rows: list[Row]
     late_rows: list[Row]
-    repairs: list[Row]
     poisoned: dict[str, int]
-    deleted: dict[int, str]
+    deleted: list[int]
+    hopeless: set[str]  # events that Meta refuses for good: poisoned ones, and unknown leads with nothing else
     faults: list[dict[str, Any]]
     acts: list[Act]
-    judges_rows: bool
-    kills_postgres: bool
+    starts_empty: bool
     timeout_s: float
-
-    @property
-    def hopeless(self) -> set[str]:
-        """Events that Meta refuses for good: poisoned ones, and unknown leads that have nothing else to go by."""
-        by_lead = {row["lead_id"]: row for row in [*self.rows, *self.late_rows, *self.repairs]}
-        alone = {
-            event_id
-            for lead_id, event_id in self.deleted.items()
-            if not by_lead[str(lead_id)].get("email") and not by_lead[str(lead_id)].get("phone")
-        }
-        return alone | self.poisoned.keys()
 
 
 def draw_scenario(seed: int, base: Pipeline, *, midnight: datetime) -> Scenario:
     """Return the round of a seed."""
     rng = random.Random(seed)  # noqa: S311 - a test's own choice
-    judges_rows = rng.random() < 0.4
-    kills_postgres = rng.random() < 0.12
-    pipeline = _draw_pipeline(rng, base)
+    pipelines = _draw_pipelines(rng, base)
     numbers = iter(range(1, 10_000))
-    rows = [_draw_row(rng, next(numbers), midnight) for _ in range(int(rng.triangular(50, 400, 80)))]
-    late = [_draw_row(rng, next(numbers), midnight) for _ in range(rng.randint(0, 40))]
-    repairs: list[Row] = []
-    if judges_rows:
-        repairs = [repair for row in rows if (repair := _soil(rng, row, rows, midnight)) is not None]
-    sound = [row for row in rows if row["transition_id"] and row not in repairs]
-    poisoned, deleted = _draw_refusals(rng, sound, pipeline.name)
-    is_slow = rng.random() < 0.2
+    rows = [draw_row(rng, next(numbers), midnight) for _ in range(int(rng.triangular(30, 300, 60)))]
+    late = [draw_row(rng, next(numbers), midnight) for _ in range(rng.randint(0, 40))]
+    sound = rng.sample(rows, len(rows) - len(rows) // 8)
+    poisoned, deleted, hopeless = _draw_refusals(rng, sound, pipelines)
+    repairs = {row["crm_row"]: clean for row in rows if row not in sound and (clean := _soil(rng, row, rows, midnight))}
+    is_slow = rng.random() < 0.12
     return Scenario(
         seed=seed,
-        pipeline=pipeline,
+        pipelines=pipelines,
         rows=rows,
         late_rows=late,
-        repairs=repairs,
         poisoned=poisoned,
         deleted=deleted,
+        hopeless=hopeless,
         faults=_draw_faults(rng, is_slow=is_slow),
-        acts=_draw_acts(rng, kills_postgres=kills_postgres, judges_rows=judges_rows),
-        judges_rows=judges_rows,
-        kills_postgres=kills_postgres,
+        acts=list(_Acts(rng, pipelines, [*rows, *late], late, repairs, midnight).draw()),
+        starts_empty=rng.random() < 0.15,
         timeout_s=SLOWEST_S / 2 if is_slow else 10,
     )
 
 
-def _draw_pipeline(rng: random.Random, base: Pipeline) -> Pipeline:
-    delivery = {
-        "chunk_size": rng.choice([5, 7, 10, 20, 35, 50]),
-        "shard_chunks": rng.randint(1, 3),
-        "on_in_doubt": rng.choice(["resend", "resend", "hold"]),
-        "attempts": rng.randint(1, 3),
-    }
-    settings = base.model_dump()
-    settings["delivery"] |= delivery
-    settings["quality"] |= {"max_quarantined_share": 1.0}
-    return type(base).model_validate(settings)
-
-
-def _draw_row(rng: random.Random, number: int, midnight: datetime) -> Row:
-    """Return a sound row; one in ten is about to be too old for Meta, or is already."""
-    near_limit = timedelta(days=7) - timedelta(hours=rng.uniform(-4, 16))
-    age = near_limit if rng.random() < 0.1 else timedelta(days=rng.uniform(0.01, 6.4))
-    return {
-        "transition_id": f"t-{number:05d}",
-        "lead_id": str(10**15 + number),
-        "stage": rng.choice(STAGES),
-        "event_time": midnight - age,
-        "email": f"{PERSONAL_MARK}{number}@example.com" if rng.random() < 0.8 else None,
-        "phone": f"+{PHONE}" if rng.random() < 0.3 else None,
-        "first_name": f"{PERSONAL_MARK} {number}",
-        "opted_out": False,
-    }
+def _draw_pipelines(rng: random.Random, base: Pipeline) -> list[Pipeline]:
+    """Return one pipeline, or two that read one table."""
+    on_in_doubt = rng.choice(["resend", "resend", "hold"])
+    time_type = rng.choice(["timestamptz", "timestamptz", "timestamptz", "timestamp", "text", "epoch_seconds"])
+    names = [base.name, "second_brand"] if rng.random() < 0.35 else [base.name]
+    pipelines = []
+    for name in names:
+        settings = base.model_dump()
+        settings["name"] = name
+        settings["stages"] = {stage: stage.title() for stage in STAGES}
+        settings["unmapped_stages"] = rng.choice(["quarantine", "skip"])
+        settings["source"] |= {"event_time_type": time_type}
+        settings["quality"] |= {"max_quarantined_share": 1.0}
+        settings["delivery"] |= {
+            "chunk_size": rng.choice([5, 7, 10, 20, 35, 50]),
+            "shard_chunks": rng.randint(1, 3),
+            "on_in_doubt": on_in_doubt,
+            "attempts": rng.randint(1, 3),
+        }
+        settings["time_zone"] = LOCAL_ZONE if time_type == "timestamp" else "UTC"
+        pipelines.append(type(base).model_validate(settings))
+    return pipelines
 
 
 def _soil(rng: random.Random, row: Row, rows: list[Row], midnight: datetime) -> Row | None:
-    """Make one row in 25 dirty, in place; return how it will look once somebody has repaired it, if ever."""
-    if rng.random() > 0.04:
-        return None
-    clean = dict(row)
-    dirt: list[Row] = [
-        {"stage": None},
-        {"stage": "nobody knows"},
-        {"event_time": None},
-        {"event_time": midnight + timedelta(days=30)},
-        {"lead_id": "12"},
-        {"lead_id": None, "email": None, "phone": None, "first_name": None},
-        {"opted_out": True},
-        {"transition_id": None},
-        {"transition_id": rng.choice(rows)["transition_id"]},
-    ]
-    row.update(rng.choice(dirt))
-    is_repaired = row["transition_id"] == clean["transition_id"] and rng.random() < 0.5
-    return clean if is_repaired else None
+    """Make a row dirty, in place; return what repairs it, None where its id is what is wrong."""
+    dirt = draw_dirt(rng, rows, midnight)
+    clean = {name: row[name] for name in dirt}
+    row.update(dirt)
+    return None if "transition_id" in dirt else clean
 
 
-def _draw_refusals(rng: random.Random, rows: list[Row], pipeline: str) -> tuple[dict[str, int], dict[int, str]]:
+def _draw_refusals(
+    rng: random.Random, rows: list[Row], pipelines: list[Pipeline]
+) -> tuple[dict[str, int], list[int], set[str]]:
     picked = rng.sample(rows, rng.choice([0, 1, 3, 6]))
     half = len(picked) // 2
-    id_of = {row["transition_id"]: str(event_id_of(pipeline, row["transition_id"])) for row in picked}
-    poisoned = {id_of[row["transition_id"]]: rng.choice(SUBCODES) for row in picked[:half]}
-    deleted = {int(row["lead_id"]): id_of[row["transition_id"]] for row in picked[half:] if row["lead_id"]}
-    return poisoned, deleted
+    ids_of = {
+        row["crm_row"]: [str(event_id_of(pipeline.name, row["transition_id"])) for pipeline in pipelines]
+        for row in picked
+    }
+    poisoned = {event_id: rng.choice(SUBCODES) for row in picked[:half] for event_id in ids_of[row["crm_row"]]}
+    deleted = [int(row["lead_id"]) for row in picked[half:]]
+    alone = {
+        event_id
+        for row in picked[half:]
+        if not row["email"] and not row["phone"]
+        for event_id in ids_of[row["crm_row"]]
+    }
+    return poisoned, deleted, alone | poisoned.keys()
 
 
 def _draw_faults(rng: random.Random, *, is_slow: bool) -> list[dict[str, Any]]:
@@ -217,70 +202,159 @@ def _some(rng: random.Random, fault: dict[str, Any]) -> dict[str, Any]:
     return {**fault, "when": when}
 
 
-def _draw_acts(rng: random.Random, *, kills_postgres: bool, judges_rows: bool) -> list[Act]:
-    numbers = iter(range(1, 100))
-    acts = [Act(kind="run", runs=(_draw_run(rng, next(numbers), judges_rows=judges_rows),))]
-    hours_left = MAX_CLOCK_HOURS
-    weights = {"run": 4, "both": 2, "again": 4, "pause": 3, "late": 1, "repair": 1, "leases": 2, "clock": 1}
-    for _ in range(rng.randint(4, 9)):
-        (kind,) = rng.choices(list(weights), list(weights.values()))
-        ends_leases = rng.random() < 0.5
-        dies = rng.uniform(0, 0.8) if kills_postgres and rng.random() < 0.4 else None
-        match kind:
-            case "run" | "both":
-                plans = tuple(
-                    _draw_run(rng, next(numbers), judges_rows=judges_rows) for _ in range(1 if kind == "run" else 2)
-                )
-                acts.append(Act(kind="run", runs=plans, postgres_dies_after_s=dies))
-            case "again":
-                (way,) = rng.choices(
-                    ["resume", "load", "transform", "validate", "extract", "audit"], [4, 3, 1, 1, 2, 1]
-                )
-                plan = _draw_run(rng, 0, judges_rows=judges_rows)
-                acts.append(Act(kind="again", runs=(plan,), way=way, place=rng.random(), postgres_dies_after_s=dies))
-            case "pause":
-                plan = _draw_run(rng, next(numbers), judges_rows=judges_rows)
-                fuse = {**_draw_fuse(rng), "signal_name": "SIGSTOP"}
-                paused = RunPlan(**{**_members(plan), "fuse": fuse, "killed_after_s": None, "mode": Mode.LIVE})
-                other = _draw_run(rng, next(numbers), judges_rows=judges_rows)
-                way = rng.choice(["twin", "other"])
-                acts.append(Act(kind="pause", runs=(paused, other), way=way, ends_leases=ends_leases))
-            case "clock" if hours_left:
-                hours = rng.randint(1, hours_left)
-                hours_left -= hours
-                acts.append(Act(kind="clock", hours=hours))
-            case "late" | "repair" | "leases":
-                acts.append(Act(kind=kind))
-    return acts
+WEIGHTS: Final = {  # of what happens in a round
+    "run": 4, "both": 2, "overlap": 2, "again": 4, "pause": 3, "outage": 1, "dry": 1, "late": 1, "edit": 1, "remap": 1,
+    "leases": 2, "clock": 1,
+}  # fmt: skip
 
 
-def _members(plan: RunPlan) -> dict[str, Any]:
-    return {name: getattr(plan, name) for name in RunPlan.__dataclass_fields__}
+class _Acts:
+    """Draws what happens in a round, in order."""
 
+    def __init__(
+        self,
+        rng: random.Random,
+        pipelines: list[Pipeline],
+        rows: list[Row],
+        late: list[Row],
+        repairs: dict[int, Row],
+        midnight: datetime,
+    ) -> None:
+        self._rng = rng
+        self._pipelines = pipelines
+        self._rows = rows
+        self._late = list(late)
+        self._repairs = repairs
+        self._midnight = midnight
+        self._numbers = iter(range(1, 1000))
+        self._hours_left = MAX_CLOCK_HOURS
+        self._kills_postgres = rng.random() < 0.12
 
-def _draw_run(rng: random.Random, number: int, *, judges_rows: bool) -> RunPlan:
-    is_sweep = rng.random() < 0.6
-    first = 8 if is_sweep else rng.randint(1, 9)
-    last = rng.choice([0, 0, 1]) if is_sweep else rng.randint(0, first - 1)
-    (mode,) = rng.choices([Mode.LIVE, Mode.TEST, Mode.PREVIEW], [18, 1, 1])
-    fate = rng.random()
-    return RunPlan(
-        dag_run_id=f"run-{number}",
-        mode=mode,
-        first_day=first + last if is_sweep else first,
-        last_day=last,
-        is_sweep=is_sweep,
-        fuse=_draw_fuse(rng) if fate < 0.5 else {},
-        killed_after_s=rng.uniform(0, 1.2 if judges_rows else 0.5) if 0.5 <= fate < 0.65 else None,
-        parallel_shards=rng.choice([1, 1, 2]),
-        tries=rng.randint(1, 3),
-        is_token_expired=rng.random() < 0.05,
-    )
+    def draw(self) -> Iterator[Act]:
+        """Yield five to ten acts."""
+        rng = self._rng
+        yield Act(kind="run", runs=(self._run(),))
+        for _ in range(rng.randint(4, 9)):
+            (kind,) = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
+            act = getattr(self, f"_draw_{kind}")()
+            dies = rng.uniform(0, 0.6) if self._kills_postgres and rng.random() < 0.4 else None
+            if act.kind in ("run", "again"):
+                act = replace(act, postgres_dies_after_s=dies)
+            if act.kind == "run" and rng.random() < 0.25:
+                meanwhile = rng.choice([self._draw_late, self._draw_edit])()
+                act = replace(act, meanwhile=meanwhile, meanwhile_after_s=rng.uniform(0, 0.2))
+            yield act
 
+    def _draw_run(self) -> Act:
+        return Act(kind="run", runs=(self._run(),))
 
-def _draw_fuse(rng: random.Random) -> dict[str, Any]:
-    """Return where a worker dies: half of the fuses burn at requests, or between them and their record."""
-    is_after = rng.random() < 0.5
-    if rng.random() < 0.35:
-        return {"unit": "send", "number": rng.randint(1, rng.choice([3, 15])), "is_after": is_after}
-    return {"unit": "statement", "number": rng.randint(1, rng.choice([25, 60, 150])), "is_after": is_after}
+    def _draw_both(self) -> Act:
+        return Act(kind="run", runs=(self._run(), self._run()))
+
+    def _draw_overlap(self) -> Act:
+        """A sweep, and a backfill of some of its days while it is at work, or the other way round."""
+        rng = self._rng
+        pipeline = rng.randrange(len(self._pipelines))
+        sweep = replace(self._run(), pipeline=pipeline, first_day=8, last_day=0, is_sweep=True)
+        first = rng.randint(2, 7)
+        days = [
+            replace(self._run(), pipeline=pipeline, first_day=day, last_day=day - 1, is_sweep=False)
+            for day in range(first, max(first - rng.randint(1, 3), 0), -1)
+        ]
+        staggered = [replace(run, starts_after_s=rng.uniform(0, 0.15)) for run in [sweep, *days]]
+        return Act(kind="run", runs=tuple(staggered))
+
+    def _draw_again(self) -> Act:
+        rng = self._rng
+        ways = {"resume": 4, "load": 3, "transform": 1, "validate": 1, "extract": 2, "audit": 1}
+        (way,) = rng.choices(list(ways), list(ways.values()))
+        run = replace(self._run(), dag_run_id="")
+        return Act(kind="again", runs=(run,), way=way, with_later_steps=rng.random() < 0.7, place=rng.random())
+
+    def _draw_pause(self) -> Act:
+        rng = self._rng
+        way = rng.choice(["twin", "other"])
+        at_request = {"unit": "send", "number": rng.randint(1, 4), "is_after": rng.random() < 0.5}
+        fuse = at_request if way == "other" and rng.random() < 0.5 else self._fuse()
+        paused = replace(self._run(), fuse={**fuse, "signal_name": "SIGSTOP"}, killed_after_s=None, mode=Mode.LIVE)
+        return Act(kind="pause", runs=(paused, self._run()), way=way, ends_leases=rng.random() < 0.5)
+
+    def _draw_outage(self) -> Act:
+        """Meta cannot be reached, or the token has expired, for whole runs."""
+        meta: MetaState = self._rng.choice(["down", "expired token"])
+        runs = [replace(self._run(), meta=meta, fuse={}) for _ in range(self._rng.randint(1, 2))]
+        return Act(kind="run", runs=tuple(runs))
+
+    def _draw_dry(self) -> Act:
+        """A preview or a test run alone: the ledger must not notice."""
+        mode = self._rng.choice([Mode.PREVIEW, Mode.TEST])
+        return Act(kind="run", runs=(replace(self._run(), mode=mode),))
+
+    def _draw_late(self) -> Act:
+        number = self._rng.randint(0, len(self._late))
+        taken, self._late = self._late[:number], self._late[number:]
+        return Act(kind="late", rows=tuple(taken))
+
+    def _draw_edit(self) -> Act:
+        rng = self._rng
+        picked = rng.sample(self._rows, rng.randint(1, min(12, len(self._rows))))
+        picked += [row for row in self._rows if row["crm_row"] in self._repairs and rng.random() < 0.5]
+        return Act(
+            kind="edit",
+            changes=tuple(
+                (row["crm_row"], draw_change(rng, row, self._repairs, self._midnight))
+                for row in picked
+                if str(row["transition_id"]).startswith("t-")
+            ),
+        )
+
+    def _draw_remap(self) -> Act:
+        """Somebody edits the pipeline file: a stage goes, gets another name, or is known from now on."""
+        rng = self._rng
+        stages = {stage: stage.title() for stage in STAGES}
+        gone = rng.choice(STAGES)
+        settings: list[dict[str, Any]] = [
+            {"stages": {stage: name for stage, name in stages.items() if stage != gone}},
+            {"stages": stages | {"won": "Customer"}},
+            {"stages": stages | {UNKNOWN_STAGE: "Somewhere"}},
+            {"stages": stages},
+            {"unmapped_stages": rng.choice(["quarantine", "skip"])},
+        ]
+        return Act(kind="remap", pipeline=rng.randrange(len(self._pipelines)), settings=rng.choice(settings))
+
+    def _draw_leases(self) -> Act:
+        return Act(kind="leases")
+
+    def _draw_clock(self) -> Act:
+        hours = self._rng.randint(0, self._hours_left)
+        self._hours_left -= hours
+        return Act(kind="clock", hours=hours)
+
+    def _run(self) -> RunPlan:
+        rng = self._rng
+        is_sweep = rng.random() < 0.6
+        first = 8 if is_sweep else rng.randint(1, 9)
+        last = rng.choice([0, 0, 1]) if is_sweep else rng.randint(0, first - 1)
+        (mode,) = rng.choices([Mode.LIVE, Mode.TEST, Mode.PREVIEW], [18, 1, 1])
+        fate = rng.random()
+        return RunPlan(
+            dag_run_id=f"run-{next(self._numbers)}",
+            pipeline=rng.randrange(len(self._pipelines)),
+            mode=mode,
+            first_day=first + last if is_sweep else first,
+            last_day=last,
+            is_sweep=is_sweep,
+            fuse=self._fuse() if fate < 0.5 else {},
+            killed_after_s=rng.uniform(0, 0.4) if 0.5 <= fate < 0.65 else None,
+            parallel_shards=rng.choice([1, 1, 2]),
+            tries=rng.randint(1, 3),
+            meta="expired token" if rng.random() < 0.05 else "up",
+        )
+
+    def _fuse(self) -> dict[str, Any]:
+        """Return where a worker dies: half of the fuses burn at requests, or between them and their record."""
+        rng = self._rng
+        is_after = rng.random() < 0.5
+        if rng.random() < 0.35:
+            return {"unit": "send", "number": rng.randint(1, rng.choice([3, 15])), "is_after": is_after}
+        return {"unit": "statement", "number": rng.randint(1, rng.choice([25, 60, 150])), "is_after": is_after}

@@ -6,6 +6,7 @@ task that is not in it as ended is done again by the next worker of the same DAG
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -20,8 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from gx_memory import remembering
 from task_log import CRASHED, WAREHOUSE_GONE, Entry, append_entry, read_log
 
+import crm_to_meta.validate as validate_module
 from crm_to_meta.audit import audit
 from crm_to_meta.errors import CrmToMetaError, PermanentError
 from crm_to_meta.extract import extract
@@ -30,7 +33,6 @@ from crm_to_meta.meta_client import MetaClient, MetaSettings
 from crm_to_meta.models import DagRunFacts, Mode, Shard, Window
 from crm_to_meta.pipeline import Pipeline
 from crm_to_meta.transform import transform
-from crm_to_meta.validate import plan_shards, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +106,7 @@ class Settings:
     fuse: dict[str, Any]
     tries: int = 1
     timeout_s: float = 10
-    judges_rows: bool = True
+    gx_memory: str = ""  # a folder; empty: Great Expectations itself, each time
     parallel_shards: int = 1
     is_alone: bool = True  # false: another worker took up this DAG run, and what this one ends is not heard any more
 
@@ -124,6 +126,9 @@ class Worker:
         self._log = Path(settings.log)
         self._fuse = Fuse(**settings.fuse)
         FusedConnection.fuse = FusedClient.fuse = self._fuse
+        if settings.gx_memory:
+            check_table = remembering(validate_module.check_table, Path(settings.gx_memory), settings.database)
+            validate_module.check_table = check_table
         entries = read_log(self._log)
         self._begun = {(entry.step, entry.shard_no) for entry in entries}
         self._ended = {(entry.step, entry.shard_no): entry for entry in entries if entry.state in ("done", "failed")}
@@ -181,12 +186,8 @@ class Worker:
         return extract(connection, self._pipeline, self._facts, now=self._now).run_key
 
     def _validate(self, connection: Connection, run_key: str) -> list[dict[str, Any]]:
-        if self._settings.judges_rows:
-            return [
-                asdict(shard) for shard in validate(connection, self._pipeline, run_key=run_key, now=self._now).shards
-            ]
-        row = connection.execute("SELECT staged FROM capi.run WHERE run_key = %s", [run_key]).fetchone()
-        return [asdict(shard) for shard in plan_shards(self._pipeline, run_key=run_key, rows=row[0] if row else 0)]
+        shards = validate_module.validate(connection, self._pipeline, run_key=run_key, now=self._now).shards
+        return [asdict(shard) for shard in shards]
 
     def _transform(self, connection: Connection, shard: Shard) -> bool:
         crm_name, code = self._settings.meta["crm_name"], self._facts.test_event_code
@@ -237,6 +238,8 @@ def main(settings: dict[str, Any]) -> None:
         Path(settings["log"]).with_suffix(".crash").write_text(traceback.format_exc())
         os._exit(CRASHED)
 
+
+gc.freeze()  # the fork server imports this: its workers need not copy what they will never change
 
 if __name__ == "__main__":
     main(json.load(sys.stdin))
