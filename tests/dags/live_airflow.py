@@ -96,7 +96,9 @@ class LiveAirflow:
     def wait_for_all(self, dag_id: str, *, backfills: Sequence[int] = (), at_least: int = 1) -> dict[str, str]:
         """Wait until backfills are complete and no run is left to do; return each run's state."""
         for number in backfills:
-            _wait_until(lambda number=number: self.ask("GET", f"backfills/{number}")["completed_at"], f"{number} is done")
+            _wait_until(
+                lambda number=number: self.ask("GET", f"backfills/{number}")["completed_at"], f"{number} is done"
+            )
         _wait_until(lambda: self._is_idle(dag_id, at_least), f"all runs of {dag_id} ended")
         return {run["dag_run_id"]: run["state"] for run in self.runs(dag_id)}
 
