@@ -588,6 +588,20 @@ def test_pending_events_beyond_the_window_expire_on_record(company: Company) -> 
     assert_conserved(company, day.run_key)
 
 
+def test_row_without_an_id_never_stays_pending(company: Company) -> None:
+    """Left pending by a dead run and edited since, it is another row to all later runs: both go on record."""
+    company.record(company.transition(transition_id=None))
+    company.end_lease(company.extract().run_key)
+    company.warehouse.execute("UPDATE crm.lead_stage_transitions SET stage = 'won'")
+    day = company.run_day()
+
+    assert day.errors == []
+    assert {(row["stage"], row["status"], row["reason"]) for row in company.ledger().values()} == {
+        ("new", "quarantined", "transition_id_missing"),
+        ("won", "quarantined", "transition_id_missing"),
+    }
+
+
 @pytest.mark.parametrize("mode", [Mode.PREVIEW, Mode.TEST])
 def test_preview_and_test_leave_the_ledger_alone(company: Company, mode: Mode) -> None:
     """Neither claims a transition, so that the live run finds all of them."""
