@@ -41,7 +41,8 @@ _FIELDS: Final = {
 }  # fmt: skip
 _HOSTILE: Final = (
     "'; DROP TABLE capi.delivery; --", '"quoted" \\ back\\slash', "100% %s %(x)s {0} {source}", "line\nbreak\ttab\r",
-    "\u202eltr\u202c \U0001f9e8", "\x01\x1f control", "nul\\u0000", "x" * 5_000, "ÄÖÜ ẞ İıſ", "NULL", "[]{}:,\\:name", " ",
+    "\u202eltr\u202c \U0001f9e8", "\x01\x1f control", "nul\\u0000", "x" * 5_000, "ÄÖÜ ẞ İıſ", "NULL", "[]{}:,\\:name",
+    " ",
 )  # fmt: skip
 _TABLE: Final = sql.SQL("crm.lead_stage_transitions")
 

@@ -36,12 +36,13 @@ _HASTE: Final = {  # a test waits; what these cost, nobody pays
     "AIRFLOW__CORE__PARALLELISM": "4",
     "AIRFLOW__API__WORKERS": "1",
 }
-_SETTINGS_MODULE: Final = '''"""Great Expectations is imported by the scheduler, and not by each task that is forked from it."""
+# Great Expectations is imported by the scheduler once, and not by each task that is forked from it.
+_SETTINGS_MODULE: Final = """
 import sys
 
 if "scheduler" in sys.argv:
     import crm_to_meta.validate
-'''
+"""
 
 
 @dataclass(slots=True)
