@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next one's is one more")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rounds at a time")
+    parser.add_argument("--until-broken", action="store_true", help="stop after the first round that breaks a law")
     options = parser.parse_args()
     seeds = range(options.seed, options.seed + options.rounds)
     began, total, failed = time.monotonic(), Report(), []
@@ -28,6 +29,8 @@ def main() -> None:
         total.add(report)
         failed += [seed] if report.broken else []
         _print_round(seed, report, seconds)
+        if failed and options.until_broken:
+            break
     _print_table(total, sorted(failed), time.monotonic() - began)
     sys.exit(bool(failed))
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 CRM_NAME: Final = "Codex CRM"
 EXPIRED_TOKEN: Final = "expired-token"
 POLL_S: Final = 0.005
-STUCK_S: Final = 3.0  # at most so long a paused worker may hold up another one
+STUCK_S: Final = 10.0  # at most so long one worker is watched while another one is paused
 MOST_CLEAN_RUNS: Final = 5
 GX_EVERY: Final = 10  # each tenth round asks Great Expectations itself, see gx_memory.py
 HARMLESS_ERRORS: Final = frozenset({  # what a step may raise in a round; anything else is a defect
@@ -205,7 +205,7 @@ class Round:
         run = self._begin(first)
         is_twin = act.way == "twin"
         paused = self._start(run, is_alone=not is_twin)
-        self._wait_until_stopped(paused)
+        self._wait_until_at_rest(paused)
         if act.ends_leases and paused.is_alive():
             self._end_leases()
         other = (
@@ -213,34 +213,41 @@ class Round:
         )
         held = self._count_held(other) if not is_twin and not act.ends_leases and paused.is_alive() else None
         worker = self._start(other)
-        self._wait_until_stuck(worker)
+        self._wait_until_at_rest(worker)
         if held is not None:
             self._compare_held(other, held)
-        if paused.is_alive():
-            self.report.kills["paused"] += 1
-            psutil.Process(paused.pid).send_signal(signal.SIGCONT)
-        for process, of_run in ((paused, run), (worker, other)):
-            process.join(PATIENCE_S)
+        for process in (paused, worker):
             if process.is_alive():
-                self._give_up([(process, of_run)])
-            self._note_end(process, of_run)
+                self.report.kills["paused"] += 1
+                psutil.Process(process.pid).send_signal(signal.SIGCONT)
+                self._wait_until_at_rest(process)
+        self._let_end([(paused, run), (worker, other)])
 
-    def _wait_until_stopped(self, worker: ForkServerProcess) -> None:
+    def _let_end(self, workers: Sequence[tuple[ForkServerProcess, _DagRun]]) -> None:
+        """Wait until workers have ended; one that a lock held up may meet its fuse only now."""
         end = time.monotonic() + PATIENCE_S
-        while worker.is_alive() and time.monotonic() < end:
-            with suppress(psutil.NoSuchProcess):
-                if psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED:
-                    return
+        while any(worker.is_alive() for worker, _ in workers) and time.monotonic() < end:
+            for worker, _ in workers:
+                with suppress(psutil.NoSuchProcess):
+                    process = psutil.Process(worker.pid)
+                    if process.status() == psutil.STATUS_STOPPED:
+                        process.resume()
             time.sleep(POLL_S)
+        self._give_up(workers)
+        for worker, run in workers:
+            self._note_end(worker, run)
 
-    def _wait_until_stuck(self, worker: ForkServerProcess) -> None:
-        """Return when the worker has ended, or waits for a lock of the paused one."""
+    def _wait_until_at_rest(self, worker: ForkServerProcess) -> None:
+        """Return when a worker has ended, was stopped by its fuse, or waits for a lock of another one."""
         end = time.monotonic() + STUCK_S
         with self._warehouse() as warehouse:
             while time.monotonic() < end:
                 worker.join(POLL_S)
                 if not worker.is_alive() or warehouse.execute(_WAITING).fetchall()[0][0]:
                     return
+                with suppress(psutil.NoSuchProcess):
+                    if psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED:
+                        return
 
     def _count_held(self, run: _DagRun) -> int | None:
         """Return how many transitions a run has to leave to others; None where that cannot be told."""

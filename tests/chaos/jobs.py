@@ -6,6 +6,7 @@ import multiprocessing
 import queue
 import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from servers import running_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from multiprocessing.synchronize import Event
 
     Played = tuple[int, Report, float]  # seed, what happened, seconds
 
@@ -22,26 +24,32 @@ _POLL_S = 1.0
 
 
 def play_all(seeds: Sequence[int], *, jobs: int) -> Iterator[Played]:
-    """Yield each round as it ends."""
+    """Yield each round as it ends; who stops listening stops the rounds."""
     done: multiprocessing.Queue[Played] = _processes.Queue()
-    players = [_processes.Process(target=_play_some, args=(seeds[place::jobs], done)) for place in range(jobs)]
+    stop = _processes.Event()
+    players = [_processes.Process(target=_play_some, args=(seeds[place::jobs], done, stop)) for place in range(jobs)]
     for player in players:
         player.start()
     left = len(seeds)
-    while left:
-        try:
-            yield done.get(timeout=_POLL_S)
-            left -= 1
-        except queue.Empty:
+    try:
+        while left:
+            with suppress(queue.Empty):
+                yield done.get(timeout=_POLL_S)
+                left -= 1
+                continue
             if not any(player.is_alive() for player in players):
-                raise RuntimeError(f"{left} rounds were not played: their processes died") from None
-    for player in players:
-        player.join()
+                raise RuntimeError(f"{left} rounds were not played: their processes died")
+    finally:
+        stop.set()
+        for player in players:
+            player.join()
 
 
-def _play_some(seeds: Sequence[int], done: multiprocessing.Queue[Played]) -> None:
+def _play_some(seeds: Sequence[int], done: multiprocessing.Queue[Played], stop: Event) -> None:
     with running_parts() as parts:
         for seed in seeds:
+            if stop.is_set():
+                break
             began = time.monotonic()
             try:
                 report = play_round(parts, seed, now=datetime.now(UTC))

@@ -274,10 +274,17 @@ class _Acts:
     def _draw_pause(self) -> Act:
         rng = self._rng
         way = rng.choice(["twin", "other"])
+        paused = replace(self._run(), fuse=self._stop(), killed_after_s=None, mode=Mode.LIVE)
+        second = self._run()
+        if rng.random() < 0.6:  # they leapfrog: the second one stops, too, and the first one goes on
+            second = replace(second, fuse=self._stop(), killed_after_s=None)
+        return Act(kind="pause", runs=(paused, second), way=way, ends_leases=rng.random() < 0.5)
+
+    def _stop(self) -> dict[str, Any]:
+        """Return where a worker freezes: half of them at one of their first requests."""
+        rng = self._rng
         at_request = {"unit": "send", "number": rng.randint(1, 4), "is_after": rng.random() < 0.5}
-        fuse = at_request if way == "other" and rng.random() < 0.5 else self._fuse()
-        paused = replace(self._run(), fuse={**fuse, "signal_name": "SIGSTOP"}, killed_after_s=None, mode=Mode.LIVE)
-        return Act(kind="pause", runs=(paused, self._run()), way=way, ends_leases=rng.random() < 0.5)
+        return {**(at_request if rng.random() < 0.5 else self._fuse()), "signal_name": "SIGSTOP"}
 
     def _draw_outage(self) -> Act:
         """Meta cannot be reached, or the token has expired, for whole runs."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.context import ForkServerProcess
 
-PATIENCE_S: Final = 40  # for a process that nothing holds up
+PATIENCE_S: Final = 120  # for a process that nothing holds up
 _SETTINGS: Final = {  # commits survive a kill all the same: they are in the kernel's hands by then
     "fsync": "off", "full_page_writes": "off", "autovacuum": "off",
 }  # fmt: skip

@@ -35,7 +35,7 @@ PIPELINE_FILE: Final = f"""
 time_zone: {ZONE.key}
 start_date: 2026-01-01
 stages: {{new: Lead, won: Converted}}
-delivery: {{chunk_size: 4, shard_chunks: 3}}
+delivery: {{chunk_size: 4, shard_chunks: 8}}
 """
 
 
@@ -86,9 +86,11 @@ class Story:
         """Return the first DAG run of a type."""
         return str(self.airflow.runs(DAG_ID, run_type)[0]["dag_run_id"])
 
-    def end_chapter(self, name: str, *, backfills: tuple[int, ...] = ()) -> None:
+    def end_chapter(self, name: str, *, backfill: int | None = None) -> None:
         """Wait for all runs and write down what there is."""
-        states = self.airflow.wait_for_all(DAG_ID, backfills=backfills)
+        states = self.airflow.wait_for_all(DAG_ID)
+        if backfill is not None:
+            self.airflow.end_backfill(backfill)
         cursor = self.warehouse.execute("SELECT * FROM capi.run ORDER BY started_at")
         assert cursor.description is not None
         names = [column.name for column in cursor.description]
@@ -143,16 +145,16 @@ def _tell(story: Story) -> None:
     story.end_chapter("nothing to do yet")  # the scheduled run of yesterday, which Airflow starts by itself
 
     story.record("first", per_day=6)
-    story.end_chapter("backfill", backfills=(story.backfill(again=False),))
-    story.end_chapter("backfill again", backfills=(story.backfill(again=True),))
+    story.end_chapter("backfill", backfill=story.backfill(again=False))
+    story.end_chapter("backfill again", backfill=story.backfill(again=True))
 
     story.airflow.clear_run(DAG_ID, story.run_id("scheduled"))
     story.end_chapter("scheduled run over the same days")
 
-    story.record("second", per_day=24)
+    story.record("second", per_day=16)
     story.stand_in.set_faults([{"kind": "slow", "seconds": 0.2, "process": "first"}])
     story.airflow.clear_run(DAG_ID, story.run_id("scheduled"))
-    story.end_chapter("both at once", backfills=(story.backfill(again=True),))
+    story.end_chapter("both at once", backfill=story.backfill(again=True))
     story.stand_in.clear_faults()
 
     story.airflow.clear_task(DAG_ID, story.run_id("scheduled"), "load")
@@ -208,7 +210,7 @@ def test_backfill_beside_a_scheduled_run_loses_and_doubles_nothing(story: Story)
 
     assert sorted(run["run_type"] for run in runs) == ["backfill", "backfill", "backfill", "scheduled"]
     assert min(run["finished_at"] for run in runs) > max(run["started_at"] for run in runs)  # they did overlap
-    assert sum(run["extracted"] for run in runs) == 24 * 5
+    assert sum(run["extracted"] for run in runs) == 16 * 5
     assert set(chapter.states.values()) == {"success"}
     assert chapter.received == Counter(every)
 

@@ -661,6 +661,32 @@ def test_pipelines_do_not_share_event_ids(company: Company) -> None:
     ]
 
 
+def test_two_pipelines_on_one_table_do_not_disturb_each_other(company: Company) -> None:
+    """Each sends every row as an event of its own, under its own names; neither waits for the other."""
+    company.judges_rows = False
+    company.record_sound(7)
+    first = company.pipeline
+    second = configured(first, name="second_brand", stages={"new": "Prospect"})
+    at_work = company.prepare()
+    company.end_lease(at_work.run_key)
+    company.pipeline = second
+    other = company.run_day()
+    state_meanwhile = company.run_row(at_work.run_key)["state"]
+    company.pipeline = first
+    for shard in at_work.shards:
+        company.load(shard)
+    company.audit(at_work.run_key)
+
+    assert (other.errors, other.extraction and other.extraction.held, state_meanwhile) == ([], 0, "running")
+    assert sorted((event["event_id"], event["event_name"]) for event in company.received()) == sorted(
+        (str(event_id_of(pipeline.name, f"t-{number:05d}")), pipeline.stages["new"])
+        for pipeline in (first, second)
+        for number in range(1, 8)
+    )
+    for run_key in (at_work.run_key, other.run_key):
+        assert_conserved(company, run_key)
+
+
 def test_times_do_not_depend_on_the_session(company: Company) -> None:
     """The warehouse's own time zone changes nothing about what is read."""
     company.judges_rows = False
