@@ -81,7 +81,7 @@ def extract(
             execute(connection, "extract_claim_rows", {"pipeline": pipeline.name, "run_key": run_key}, staging=staging)
             scope = {"pipeline": pipeline.name, "run_key": run_key, **_window_parameters(facts)}
             oldest = {"oldest_event_time": now - pipeline.delivery.max_event_age}
-            execute(connection, "extract_settle_nameless", scope)
+            execute(connection, "extract_settle_unreachable", scope)
             expired = execute(connection, "extract_expire_pending", {**scope, **oldest}).rowcount
             held = one_row(execute(connection, "extract_count_held", scope))[0]
         counts = {"run_key": run_key, "staged": staged, "extracted": staged + expired, "held": held}

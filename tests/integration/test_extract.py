@@ -602,6 +602,20 @@ def test_row_without_an_id_never_stays_pending(company: Company) -> None:
     }
 
 
+def test_row_without_a_time_never_stays_pending(company: Company) -> None:
+    """Left pending by a dead run and deleted from the source since, no window reaches it: it goes on record."""
+    company.record(company.transition(event_time=None))
+    company.end_lease(company.extract().run_key)
+    company.warehouse.execute("DELETE FROM crm.lead_stage_transitions")
+    of_a_day = company.run_day(company.facts(days=1, is_sweep=False))
+    untouched = company.statuses()
+    sweep = company.run_day()
+
+    assert of_a_day.errors == sweep.errors == []
+    assert untouched == {"pending": 1}
+    assert list(company.outcomes().values()) == [("quarantined", "event_time_missing")]
+
+
 @pytest.mark.parametrize("mode", [Mode.PREVIEW, Mode.TEST])
 def test_preview_and_test_leave_the_ledger_alone(company: Company, mode: Mode) -> None:
     """Neither claims a transition, so that the live run finds all of them."""
