@@ -2,7 +2,7 @@
 
 In: the real `check_table` and a folder. Out: one that behaves alike. The first time that a contract comes up GX judges
 the rows, and the queries for the failing ones are written down. From then on they are put to other staging tables
-without GX, which takes a hundredth of the time. What is done with the verdicts is always the real thing.
+without GX, which takes a small part of the time. What is done with the verdicts is always the real thing.
 """
 
 from __future__ import annotations

@@ -41,8 +41,9 @@ def play_all(seeds: Sequence[int], *, jobs: int) -> Iterator[Played]:
                 raise RuntimeError(f"{left} rounds were not played: their processes died")
     finally:
         stop.set()
-        for player in players:
-            player.join()
+        while any(player.is_alive() for player in players):  # none ends before its last report is taken
+            with suppress(queue.Empty):
+                done.get(timeout=_POLL_S)
 
 
 def _play_some(seeds: Sequence[int], done: multiprocessing.Queue[Played], stop: Event) -> None:
