@@ -11,8 +11,8 @@ from psycopg import sql
 
 from crm_to_meta.errors import BatchRefusedError, DeliveryIncompleteError, StagingLostError, WarehouseError
 from crm_to_meta.expectations import row_rules
-from crm_to_meta.gx_pushdown import Outcome, check_table
-from crm_to_meta.models import Mode, staging_table_of
+from crm_to_meta.gx_pushdown import Answers, check_table
+from crm_to_meta.models import BatchReason, Mode, staging_table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,11 @@ def breaking_rows(company: Company) -> dict[str, dict[str, Any]]:
         "value_without_currency": {"value": 1},
         "no_identifier": {"lead_id": None, "email": "\u00a0 "},
     }
+
+
+def contract_of(company: Company) -> list[str]:
+    """Return the reasons of all rules, in their order."""
+    return [*(str(rule.reason) for rule in row_rules(company.pipeline, company.now)), *BatchReason]
 
 
 STATUS_OF = {"opted_out": "skipped", "event_too_old": "expired"}
@@ -159,7 +164,7 @@ def test_refused_batch_sends_nothing_and_keeps_everything_pending(company: Compa
     share = quality[-1]
 
     assert day.error_types[0] is BatchRefusedError
-    assert "11 of 20 rows are quarantined, more than 50%" in str(day.errors[0])
+    assert "at most 50% of the rows are quarantined; here: 55.0%: 11 of 20 rows" in str(day.errors[0])
     assert company.received() == []
     assert company.statuses() == ({"pending": 20} if mode is Mode.LIVE else {})
     assert company.run_row(day.run_key)["quality_verdict"] == "failed"
@@ -199,7 +204,7 @@ def test_quality_figures_count_and_never_quote(company: Company) -> None:
     quality = company.select("SELECT * FROM capi.quality ORDER BY position")
     by_reason = {row["reason"]: (row["checked"], row["failed"], row["success"]) for row in quality}
 
-    assert len(quality) == len(row_rules(company.pipeline, company.now)) + 1
+    assert [row["reason"] for row in quality] == contract_of(company)
     assert {row["run_key"] for row in quality} == {day.run_key}
     assert by_reason["lead_id_invalid"] == (4, 1, False)
     assert by_reason["stage_unmapped"] == (4, 1, False)
@@ -216,7 +221,8 @@ def test_validation_can_be_repeated(company: Company) -> None:
     first, second = company.validate(run_key), company.validate(run_key)
 
     assert first == second
-    assert len(company.select("SELECT * FROM capi.quality")) == len(row_rules(company.pipeline, company.now)) + 1
+    assert len(company.select("SELECT * FROM capi.quality")) == len(contract_of(company))
+    assert len(company.select("SELECT * FROM capi.quality_result")) == 1
 
 
 def truncate(company: Company, run_key: str) -> None:
@@ -268,7 +274,7 @@ def test_rows_lost_under_great_expectations_are_told(
     company.record_sound(3)
     run_key = company.extract().run_key
 
-    def check_what_is_lost(*arguments: Any, **named: Any) -> list[Outcome]:
+    def check_what_is_lost(*arguments: Any, **named: Any) -> Answers:
         lose(company, run_key)
         return check_table(*arguments, **named)
 

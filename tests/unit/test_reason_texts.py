@@ -7,6 +7,7 @@ import pytest
 from crm_to_meta.models import Reason
 from crm_to_meta.normalization import DropReason
 from crm_to_meta.reason_texts import (
+    BATCH_TEXTS,
     DATASET_UNSEEN,
     DROP_TEXTS,
     META_TEXTS,
@@ -22,6 +23,7 @@ from crm_to_meta.reason_texts import (
 
 ALL_TEXTS = [
     *REASON_TEXTS.values(),
+    *BATCH_TEXTS.values(),
     *META_TEXTS.values(),
     TOKEN_REFUSED,
     PERMISSION_MISSING,
