@@ -121,6 +121,14 @@ def test_what_follows_from_the_settings() -> None:
     assert pipeline.delivery.max_event_age == timedelta(days=7) - timedelta(minutes=90)
 
 
+@pytest.mark.parametrize("word", ["off", "'off'"])
+def test_a_bare_off_is_off(folder: Path, word: str) -> None:
+    """YAML makes false of a bare `off`; here it is the word."""
+    path = write(folder, f"start_date: 2026-01-01\nstages: {{new: Lead}}\nquality: {{rows: {{severity: {word}}}}}\n")
+
+    assert load_pipeline(path).quality.rows.severity == "off"
+
+
 def test_a_quoted_no_is_norway(folder: Path) -> None:
     """In quotes, YAML leaves the country alone."""
     path = write(folder, 'start_date: 2026-01-01\nstages: {"NO": Lost}\ndefault_country: "NO"\n')
@@ -193,6 +201,47 @@ FIELD_LIST = ", ".join(SOURCE_FIELDS)
             "quality: {max_quarantined_share: .nan}",
             "key `quality.max_quarantined_share`: Input should be less than or equal to 1" + SETTINGS,
             id="NaN",
+        ),
+        pytest.param(
+            "quality: {late_rows: {at_most: 0.125}}",
+            "key `quality.late_rows.at_most`: Input should be a multiple of 0.01" + SETTINGS,
+            id="a share that Great Expectations does not take",
+        ),
+        pytest.param(
+            "quality: {rows: {severity: yes}}",
+            "key `quality.rows.severity`: Input should be 'critical', 'warning', 'info' or 'off'" + SETTINGS,
+            id="severity",
+        ),
+        pytest.param(
+            "quality: {data_docs: docs}",
+            "key `quality.data_docs`: must be an absolute path such as /srv/data-docs",
+            id="relative folder",
+        ),
+        pytest.param(
+            "quality: {expectations: [{type: expect_nothing}]}",
+            "key `quality.expectations.0`: there is no expectation 'expect_nothing' for PostgreSQL" + SETTINGS,
+            id="unknown expectation",
+        ),
+        pytest.param(
+            "quality: {expectations: [{type: expect_column_values_to_not_be_null, kwargs: {column: e_mail}}]}",
+            "key `quality.expectations.0`: there is no column 'e_mail'; columns are transition_id, stage, ",
+            id="unknown column of an expectation",
+        ),
+        pytest.param(
+            "quality: {expectations: [{type: expect_column_values_to_not_be_null, kwargs: {columns: email}}]}",
+            "key `quality.expectations.0`: expect_column_values_to_not_be_null has no argument 'columns'; it takes ",
+            id="unknown argument of an expectation",
+        ),
+        pytest.param(
+            "quality: {expectations: [{type: expect_column_values_to_not_be_null, kwargs: {column: email}, "
+            "severity: critical, quarantine: true}]}",
+            "key `quality.expectations.0`: `quarantine` keeps rows back and `severity: critical` stops them all",
+            id="quarantine and critical",
+        ),
+        pytest.param(
+            "quality: {expectations: [{type: expect_table_row_count_to_be_between, severity: off}]}",
+            "key `quality.expectations.0.severity`: Input should be 'critical', 'warning' or 'info'" + SETTINGS,
+            id="an own rule that is off",
         ),
         pytest.param(
             f"time_zone: {SECRET}", "key `time_zone`: not a time zone name such as Europe/Berlin" + SETTINGS, id="zone"
