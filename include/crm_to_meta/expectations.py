@@ -51,7 +51,7 @@ class Measure(NamedTuple):
 
     checked: int
     failed: int
-    observed: str | None
+    observed: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ def batch_rules(pipeline: Pipeline, batch: Batch) -> list[BatchRule]:
         (quality.new_stages.severity, partial(_new_stages, pipeline, batch)),
         (quality.freshness.severity, partial(_freshness, pipeline, batch)),
         *(
-            (rule.severity, partial(_own_rule, pipeline, number))
+            (rule.severity, partial(_own_rule, pipeline, batch, number))
             for number, rule in enumerate(quality.expectations)
             if not rule.quarantine
         ),
@@ -171,14 +171,16 @@ def own_description(rule: OwnRule) -> str:
     return rule.description or " ".join([rule.type.replace("_", " "), *columns])
 
 
-def _own_rule(pipeline: Pipeline, number: int) -> BatchRule:
+def _own_rule(pipeline: Pipeline, batch: Batch, number: int) -> BatchRule:
     rule = pipeline.quality.expectations[number]
+    why_not = "no rows" if not batch.rows and "column" in rule.type else ""
     return BatchRule(
         reason=Reason.OWN_RULE,
         severity=rule.severity,
         description=own_description(rule),
-        expectation=own_expectation(pipeline, number),
+        expectation=None if why_not else own_expectation(pipeline, number),
         measure=_measure_rows,
+        why_not=why_not,
     )
 
 
@@ -296,8 +298,9 @@ def _freshness(pipeline: Pipeline, batch: Batch) -> BatchRule:
 
 
 def _measure_rows(outcome: Outcome) -> Measure:
-    share = f"{outcome.failed / outcome.checked:.1%} of the rows" if outcome.checked else None
-    return Measure(outcome.checked, outcome.failed, share)
+    if not outcome.checked:  # no row, or an expectation that does not count rows
+        return Measure(0, 0, "as expected" if outcome.success else "not as expected")
+    return Measure(outcome.checked, outcome.failed, f"{outcome.failed / outcome.checked:.1%} of the rows")
 
 
 def _too_few(pipeline: Pipeline, batch: Batch) -> str:

@@ -21,6 +21,11 @@ _NOT_ARGUMENTS: Final = {  # of every expectation; what is not the suite's own i
     "windows", "batch_id", "metadata", "library_metadata",
 }  # fmt: skip
 _NEEDS_OTHER_DATA: Final = {"expect_query_results_to_match_comparison", "expect_table_row_count_to_equal_other_table"}
+_NOT_ROW_BY_ROW: Final = {  # called maps over rows, but they compare rows with each other or look at the column's type
+    "expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique",
+    "expect_column_value_z_scores_to_be_less_than", "expect_column_values_to_not_be_outliers",
+    "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list",
+}  # fmt: skip
 
 
 def check(name: str, arguments: Mapping[str, Any], *, columns: Sequence[str], must_be_about_rows: bool) -> None:
@@ -46,8 +51,8 @@ def check(name: str, arguments: Mapping[str, Any], *, columns: Sequence[str], mu
         raise ValueError(f"{name} needs the argument {missing[0]!r}")
     if absent := [column for column in _columns_of(arguments) if column not in columns]:
         raise ValueError(f"there is no column {absent[0]!r}; columns are {', '.join(columns)}")
-    if must_be_about_rows and not _is_about_rows(schema):
-        raise ValueError(f"{name} judges the batch as a whole and no single row, so `quarantine` has nothing to keep")
+    if must_be_about_rows and (name in _NOT_ROW_BY_ROW or not _is_about_rows(schema)):
+        raise ValueError(f"{name} does not judge each row for itself, so `quarantine` has nothing to keep back")
 
 
 @cache

@@ -120,7 +120,7 @@ BATCH_TEXTS: Final[dict[BatchReason, ReasonText]] = {
     ),
     BatchReason.QUARANTINED_MANY: ReasonText(
         "So many bad rows look like a broken export.",
-        "See which rules failed, mend the source and clear the run.",
+        "See which rules failed, and mend the source.",
     ),
 }
 

@@ -297,7 +297,7 @@ def _quarantine_line(pipeline: Pipeline, *, staged: int, quarantined: int) -> di
 def _line_of(expectation: Any) -> dict[str, Any]:
     """Return type and column; a rule that is not judged has no expectation."""
     if expectation is None:
-        return {"expectation": "none", "column_name": None}
+        return {"expectation": "not_judged", "column_name": None}
     column = getattr(expectation, "column", None) or getattr(expectation, "column_A", None)
     return {"expectation": expectation.expectation_type, "column_name": column}
 

@@ -106,13 +106,11 @@ def test_severity_decides_without_quarantine(company: Company, severity: str) ->
 
 
 ROW_RULES: dict[str, dict[str, Any]] = {
-    "expect_column_values_to_be_unique": {"column": "email"},
     "expect_column_values_to_match_regex_list": {"column": "email", "regex_list": ["^a@", "^c@"], "match_on": "any"},
     "expect_column_values_to_not_match_like_pattern": {"column": "email", "like_pattern": "b@%"},
     "expect_column_value_lengths_to_equal": {"column": "first_name", "value": 3},
     "expect_column_values_to_be_null": {"column": "gender"},
     "expect_column_pair_values_to_be_equal": {"column_A": "first_name", "column_B": "country"},
-    "expect_compound_columns_to_be_unique": {"column_list": ["email", "stage"]},
     "expect_select_column_values_to_be_unique_within_record": {"column_list": ["first_name", "gender"]},
     "expect_column_values_to_not_be_in_set": {
         "column": "country", "value_set": ["Bob"],
@@ -131,19 +129,19 @@ def test_many_kinds_of_rules_hold_rows_back(company: Company, name: str, kwargs:
         company.transition(email="b@example.com", first_name="Robert", gender="Robert", country="Bob"),
     )
     day = company.run_day()
-    (line,) = own_lines(company)
 
     assert day.errors == []
-    assert line["failed"] == 2
+    assert [line["failed"] for line in own_lines(company)] == [2]
     assert {row["reason"] for row in company.ledger().values() if row["status"] == "quarantined"} == {"own_rule"}
     assert company.statuses() == {"delivered": 1, "quarantined": 2}
 
 
 BATCH_RULES: dict[str, dict[str, Any]] = {
+    "expect_compound_columns_to_be_unique": {"column_list": ["stage", "opted_out"]},
     "expect_column_distinct_values_to_be_in_set": {"column": "stage", "value_set": ["won"]},
     "expect_column_unique_value_count_to_be_between": {"column": "email", "min_value": 5},
     "expect_column_max_to_be_between": {"column": "event_time", "min_value": "2100-01-01"},
-    "expect_column_most_common_value_to_be_in_set": {"column": "email", "value_set": ["nobody@example.com"]},
+    "expect_column_most_common_value_to_be_in_set": {"column": "email", "value_set": ["nobody"]},
     "expect_table_row_count_to_equal": {"value": 3},
     "unexpected_rows_expectation": {"unexpected_rows_query": "SELECT * FROM {batch} WHERE email IS NOT NULL"},
 }
@@ -161,7 +159,7 @@ def test_many_kinds_of_rules_judge_the_batch(company: Company, name: str, kwargs
     assert day.errors == []
     assert (line["expectation"], line["success"]) == (name, False)
     assert company.run_row(day.run_key)["quality_verdict"] == "warned"
-    assert "ada" not in json.dumps(result) + repr(line)
+    assert not [value for value in ("ada.", "ada@", "example") if value in json.dumps(result) + repr(line)]
     assert {entry["expectation_config"]["type"] for entry in result["results"]} >= {name}
 
 

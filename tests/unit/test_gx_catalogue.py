@@ -29,7 +29,7 @@ def refusal_of(name: str, *, about_rows: bool = False, **arguments: Any) -> str:
         (IN_SET, {"column": "currency", "value_set": ["EUR"]}),
         (IN_SET, {"column": "event_name", "value_set": ["Lead"], "mostly": 0.9, "row_condition": 'col("x").notNull()'}),
         ("expect_column_pair_values_to_be_equal", {"column_A": "city", "column_B": "state"}),
-        ("expect_compound_columns_to_be_unique", {"column_list": ["lead_id", "stage"]}),
+        ("expect_select_column_values_to_be_unique_within_record", {"column_list": ["lead_id", "stage"]}),
     ],
 )
 def test_a_sound_rule_passes(name: str, arguments: dict[str, Any]) -> None:
@@ -68,9 +68,13 @@ def test_an_unknown_column_is_told_with_those_that_there_are(place: dict[str, An
 
 def test_only_rows_are_kept_back() -> None:
     """An expectation about a whole column says nothing about a row of it."""
-    assert "judges the batch as a whole" in refusal_of(
+    about_the_column = refusal_of(
         "expect_column_unique_value_count_to_be_between", about_rows=True, column="stage", min_value=2
     )
+    about_other_rows = refusal_of("expect_column_values_to_be_unique", about_rows=True, column="email")
+
+    assert "does not judge each row for itself" in about_the_column
+    assert "does not judge each row for itself" in about_other_rows
 
 
 def test_data_outside_the_batch_is_not_asked_for() -> None:
