@@ -9,6 +9,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from crm_to_meta import gx_silence  # noqa: F401 - before Great Expectations
+
+# isort: split
 from great_expectations import get_context
 from great_expectations.data_context.types.resource_identifiers import (
     ExpectationSuiteIdentifier,

@@ -14,6 +14,9 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from crm_to_meta import gx_silence  # noqa: F401 - before Great Expectations
+
+# isort: split
 import great_expectations.expectations as gxe
 from great_expectations.expectations.registry import get_expectation_impl
 from great_expectations.expectations.row_conditions import Column

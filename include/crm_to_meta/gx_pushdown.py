@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read at import
-logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # 200 lines at import; its errors quote values
+from crm_to_meta import gx_silence  # noqa: F401 - before Great Expectations
 
-import great_expectations as gx  # noqa: E402 - after the two lines above
-import sqlalchemy as sa  # noqa: E402
-from great_expectations.core.expectation_validation_result import (  # noqa: E402
+# isort: split
+import great_expectations as gx
+import sqlalchemy as sa
+from great_expectations.core.expectation_validation_result import (
     ExpectationSuiteValidationResult,
     ExpectationValidationResult,
 )
-from great_expectations.core.run_identifier import RunIdentifier  # noqa: E402
-from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: E402
-from great_expectations.datasource.fluent.interfaces import TestConnectionError  # noqa: E402
-from great_expectations.exceptions.exceptions import GreatExpectationsError  # noqa: E402
-from great_expectations.validator.metric_configuration import MetricConfiguration  # noqa: E402
-from great_expectations.validator.validator import Validator  # noqa: E402
+from great_expectations.core.run_identifier import RunIdentifier
+from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.datasource.fluent.interfaces import TestConnectionError
+from great_expectations.exceptions.exceptions import GreatExpectationsError
+from great_expectations.validator.metric_configuration import MetricConfiguration
+from great_expectations.validator.validator import Validator
 
-from crm_to_meta.errors import ConfigurationError, WarehouseError  # noqa: E402
+from crm_to_meta.errors import ConfigurationError, WarehouseError
 
 logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.CRITICAL)  # it sets its own at import
 
@@ -155,7 +154,7 @@ def _count_failures(
     context: Any, batch_definition: BatchDefinition[Any], questions: Sequence[Question]
 ) -> tuple[ExpectationSuiteValidationResult, list[Any]]:
     suite = context.suites.add(gx.ExpectationSuite(name="contract"))
-    ids = [suite.add_expectation(question.expectation.copy(deep=True)).id for question in questions]
+    ids = [suite.add_expectation(_named(question, number)).id for number, question in enumerate(questions)]
     definition = context.validation_definitions.add(
         gx.ValidationDefinition(name="staged rows", data=batch_definition, suite=suite)
     )
@@ -164,6 +163,13 @@ def _count_failures(
     for question, expectation_id in zip(questions, ids, strict=True):
         _refuse_exception(question, by_id[expectation_id].exception_info)
     return result, [by_id[expectation_id] for expectation_id in ids]
+
+
+def _named(question: Question, number: int) -> Expectation:
+    """Return a copy that differs from all others: of two that are alike a suite takes one."""
+    expectation = question.expectation.copy(deep=True)
+    expectation.description = f"{number}: {question.name}"
+    return expectation
 
 
 def _refuse_exception(question: Question, exception_info: dict[str, Any]) -> None:

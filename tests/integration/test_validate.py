@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +17,11 @@ from crm_to_meta.errors import BatchRefusedError, DeliveryIncompleteError, Stagi
 from crm_to_meta.expectations import row_rules
 from crm_to_meta.gx_pushdown import Answers, check_table
 from crm_to_meta.models import BatchReason, Mode, staging_table_of
+from crm_to_meta.pipeline import PIPELINES_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 MANY = 5_000  # far beyond the 20 failing rows that Great Expectations lists
 
@@ -134,6 +140,54 @@ def test_no_failing_row_is_lost_in_a_long_list(company: Company) -> None:
     assert day.errors == []
     assert {row["reason"]: row["rows"] for row in reasons} == {"stage_missing": 2500, "lead_id_invalid": 2500}
     assert company.statuses() == {"delivered": 10, "quarantined": MANY}
+
+
+def test_great_expectations_is_imported_in_silence() -> None:
+    """Not one of the lines that its import logs reaches a task's log, and it does not call home."""
+    code = "import logging; logging.basicConfig(level='DEBUG'); import crm_to_meta.validate, great_expectations"
+    environment = {**os.environ, "PYTHONPATH": str(PIPELINES_FOLDER.parent)}
+    told = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=environment)  # noqa: PLW1510 - the assert says it
+
+    assert (told.returncode, told.stdout) == (0, "")
+    assert "great_expectations" not in told.stderr
+    assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
+
+
+def test_great_expectations_works_in_silence(
+    company: Company, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither log lines nor progress bars of Great Expectations reach a task's log."""
+    caplog.set_level(logging.DEBUG)
+    company.record_sound(3)
+    run_key = company.extract().run_key
+    company.validate(run_key)
+
+    assert [record for record in caplog.records if record.name.startswith("great_expectations")] == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_data_docs_can_be_switched_on(company: Company, tmp_path: Path) -> None:
+    """A folder gets a site with a page for each run, and an index that leads to all of them."""
+    company.configure(quality={"data_docs": str(tmp_path / "new" / "folder")})
+    company.record_sound(3)
+    run_keys = [company.run_day().run_key, company.run_day().run_key]
+    site = tmp_path / "new" / "folder" / company.pipeline.name / "gx" / "uncommitted" / "data_docs" / "local_site"
+    index = (site / "index.html").read_text(encoding="utf-8")
+
+    assert all(run_key in index for run_key in run_keys)
+    assert len(list(site.glob("validations/**/*.html"))) == len(run_keys)
+
+
+def test_data_docs_hold_nothing_up(company: Company, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the folder cannot be written the run goes on, and the log says why there is no page."""
+    (tmp_path / "file").touch()
+    company.configure(quality={"data_docs": str(tmp_path / "file")})
+    company.record_sound(3)
+    day = company.run_day()
+
+    assert day.errors == []
+    assert company.statuses() == {"delivered": 3}
+    assert f"validate {day.run_key}: no Data Docs in {tmp_path}/file" in caplog.text
 
 
 def test_empty_batch_passes(company: Company) -> None:
