@@ -293,8 +293,12 @@ def _reasons_on_record(facts: Facts) -> set[str]:
 
 def _words_of(code: str, facts: Facts) -> tuple[str, str]:
     text = explain_reason(code)
-    own = [rule.description for rule in facts.rules if rule.failed and code == rule.reason == Reason.OWN_RULE]
+    own = [rule.description for rule in facts.rules if rule.failed and _is_own_row_rule(rule) and code == rule.reason]
     return " ".join([text.meaning, *([f"Broken here: {'; '.join(own)}."] if own else [])]), text.remedy
+
+
+def _is_own_row_rule(rule: Rule) -> bool:
+    return rule.reason == Reason.OWN_RULE and not rule.is_about_batch
 
 
 def _field_row(field: str, outcomes: Mapping[str, int], rows_read: int) -> FieldRow:
