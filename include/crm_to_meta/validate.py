@@ -7,7 +7,7 @@ everything is recorded, and before anything is sent.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, LiteralString
@@ -21,11 +21,12 @@ from crm_to_meta.data_docs import write_data_docs
 from crm_to_meta.errors import BatchRefusedError, ConfigurationError, LawBrokenError, StagingLostError, WarehouseError
 from crm_to_meta.expectations import BatchRule, RowRule, batch_rules, row_rules
 from crm_to_meta.gx_pushdown import ROW_KEY, Outcome, Question, check_table
-from crm_to_meta.models import BatchReason, Mode, Reason, Shard, Status, staging_table_of, verdict_table_of
+from crm_to_meta.models import Mode, Reason, Shard, Status, staging_table_of, verdict_table_of
+from crm_to_meta.quality_lines import QualityLine, line_of_batch, line_of_quarantine, line_of_rows
 from crm_to_meta.warehouse import SCHEMA, Connection, execute, one_row, sqlalchemy_url, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 
@@ -64,15 +65,15 @@ def validate(connection: Connection, pipeline: Pipeline, *, run_key: str, now: d
     batch = _describe_batch(connection, run_key, rows=staged, now=now)
     rows_judged, batch_judged, result = _ask(connection, pipeline, batch, run_key=run_key, now=now)
     with connection.transaction():
-        execute(connection, "validate_forget_verdicts", table=table(verdict_table_of(run_key)))
+        execute(connection, "validate_set_session")
         held_back = _record_verdicts(connection, run_key, rows_judged)
         lines = [
-            *(_row_line(rule, outcome) for rule, outcome in rows_judged),
-            *(_batch_line(rule, outcome) for rule, outcome in batch_judged),
-            _quarantine_line(pipeline, staged=staged, quarantined=held_back.get(Status.QUARANTINED, 0)),
+            *(line_of_rows(rule, outcome) for rule, outcome in rows_judged),
+            *(line_of_batch(rule, outcome) for rule, outcome in batch_judged),
+            line_of_quarantine(pipeline, staged=staged, quarantined=held_back.get(Status.QUARANTINED, 0)),
         ]
         _record_quality(connection, run_key, lines, result)
-        refused = [line for line in lines if line["severity"] == "critical" and not line["success"]]
+        refused = [line for line in lines if line.is_broken("critical")]
         if batch.mode is Mode.LIVE and not refused:
             verdict = table(verdict_table_of(run_key))
             execute(connection, "validate_settle_held_back", {"run_key": run_key}, verdict=verdict)
@@ -82,15 +83,8 @@ def validate(connection: Connection, pipeline: Pipeline, *, run_key: str, now: d
         raise _batch_refused(pipeline, run_key, refused)
     total = sum(held_back.values())
     shards = plan_shards(pipeline, run_key=run_key, rows=staged) if total < staged else []
-    return Validation(
-        accepted=staged - total,
-        held_back=total,
-        warnings=[
-            str(line["reason"]) for line in lines[len(rows_judged) :]
-            if line["severity"] == "warning" and not line["success"]
-        ],
-        shards=shards,
-    )  # fmt: skip
+    odd = [str(line.reason) for line in lines if line.observed is not None and line.is_broken("warning")]
+    return Validation(accepted=staged - total, held_back=total, warnings=odd, shards=shards)
 
 
 def plan_shards(pipeline: Pipeline, *, run_key: str, rows: int) -> list[Shard]:
@@ -163,9 +157,9 @@ def _describe_batch(connection: Connection, run_key: str, *, rows: int, now: dat
     )
 
 
-def _batch_refused(pipeline: Pipeline, run_key: str, refused: Sequence[Mapping[str, Any]]) -> BatchRefusedError:
+def _batch_refused(pipeline: Pipeline, run_key: str, refused: Sequence[QualityLine]) -> BatchRefusedError:
     rules = "; ".join(
-        f"{line['reason']} ({line['description']}; here: {line['observed'] or str(line['failed']) + ' rows break it'})"
+        f"{line.reason} ({line.description}; here: {line.observed or f'{line.failed} rows break it'})"
         for line in refused
     )
     return BatchRefusedError(
@@ -199,6 +193,7 @@ def _record_verdicts(
     connection: Connection, run_key: str, judged: Sequence[tuple[RowRule, Outcome]]
 ) -> dict[Status, int]:
     """Write down each failing row once, with the first rule that it breaks; return the rows per status."""
+    execute(connection, "validate_forget_verdicts", table=table(verdict_table_of(run_key)))
     failing = [
         sa.select(outcome.failing_rows.subquery().c[ROW_KEY], sa.literal(position, sa.Integer).label("position"))
         for position, (_, outcome) in enumerate(judged)
@@ -237,69 +232,17 @@ def _require_complete_lists(connection: Connection, query: str, parameters: Any,
 def _record_quality(
     connection: Connection,
     run_key: str,
-    lines: Sequence[Mapping[str, Any]],
+    lines: Sequence[QualityLine],
     result: ExpectationSuiteValidationResult,
 ) -> None:
     scope = {"run_key": run_key}
     execute(connection, "validate_forget_quality", scope)
     execute(connection, "validate_forget_result", scope)
     for position, line in enumerate(lines):
-        execute(connection, "validate_record_quality", {**scope, "position": position, **line})
+        execute(connection, "validate_record_quality", {**scope, "position": position, **asdict(line)})
     execute(connection, "validate_record_verdict", scope)
     document = result.to_json_dict()  # type: ignore[no-untyped-call] # of Great Expectations
     execute(connection, "validate_record_result", {**scope, "result": json.dumps(document)})
-
-
-def _row_line(rule: RowRule, outcome: Outcome) -> dict[str, Any]:
-    return {
-        **_line_of(rule.expectation),
-        "reason": rule.reason,
-        "description": rule.description,
-        "severity": str(rule.expectation.severity.value),
-        "checked": outcome.checked,
-        "failed": outcome.failed,
-        "success": outcome.success,
-        "observed": None,
-    }
-
-
-def _batch_line(rule: BatchRule, outcome: Outcome | None) -> dict[str, Any]:
-    checked, failed, observed = rule.measure(outcome) if outcome else (0, 0, f"not judged: {rule.why_not}")
-    return {
-        **_line_of(rule.expectation),
-        "reason": rule.reason,
-        "description": rule.description,
-        "severity": rule.severity,
-        "checked": checked,
-        "failed": failed,
-        "success": outcome.success if outcome else True,
-        "observed": observed,
-    }
-
-
-def _quarantine_line(pipeline: Pipeline, *, staged: int, quarantined: int) -> dict[str, Any]:
-    """Return the one rule about the verdicts themselves, which Great Expectations does not see."""
-    limits = pipeline.quality
-    is_refused = staged >= limits.min_rows_to_judge and quarantined > limits.max_quarantined_share * staged
-    return {
-        "expectation": "max_quarantined_share",
-        "column_name": None,
-        "reason": BatchReason.QUARANTINED_MANY,
-        "description": f"at most {limits.max_quarantined_share:.0%} of the rows are quarantined",
-        "severity": "critical",
-        "checked": staged,
-        "failed": quarantined,
-        "success": not is_refused,
-        "observed": f"{quarantined / staged:.1%}: {quarantined:,} of {staged:,} rows" if staged else "no rows",
-    }
-
-
-def _line_of(expectation: Any) -> dict[str, Any]:
-    """Return type and column; a rule that is not judged has no expectation."""
-    if expectation is None:
-        return {"expectation": "not_judged", "column_name": None}
-    column = getattr(expectation, "column", None) or getattr(expectation, "column_A", None)
-    return {"expectation": expectation.expectation_type, "column_name": column}
 
 
 def _staging(run_key: str) -> sql.Identifier:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crm_to_meta.models import Mode, Reason, Status
 from crm_to_meta.normalization import DropReason
+from crm_to_meta.quality_lines import NOT_JUDGED
 from crm_to_meta.reason_texts import explain_drop, explain_reason
 from crm_to_meta.report.facts import ALL_STAGES, NO_STAGE, NOT_TRANSFORMED
 from crm_to_meta.report.trend import Sparkline, sparklines_of
@@ -51,7 +52,7 @@ STAGE_NOTES: Final = {
     ALL_STAGES: "all stages together",
     NOT_TRANSFORMED: "not built",
 }
-NOT_JUDGED: Final = "not_judged"  # validate.py
+
 ROW_MARKS: Final = {"critical": ("fail", "Refused"), "warning": ("fail", "Held back"), "info": ("note", "Set aside")}
 BATCH_MARKS: Final = {"critical": ("fail", "Refused"), "warning": ("fail", "Warns"), "info": ("note", "Noted")}
 _LOOKS_PERSONAL: Final = re.compile(r"@|(?:\d[\s()./-]*){7}")  # an address or a phone in a column taken for the stage
