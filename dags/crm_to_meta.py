@@ -7,7 +7,7 @@ Conversions API and writes down what became of each. Nothing is lost or sent twi
 | task | what it does | when it fails |
 |---|---|---|
 | `extract` | stages the rows of the window that are not finished | a setting or the warehouse: see the message |
-| `validate` | Great Expectations; bad rows are held back | the whole batch is bad: mend the source, clear the run |
+| `validate` | Great Expectations; bad rows are held back | a critical rule is broken: mend the source, clear the run |
 | `transform` | hashes identifiers, packs chunks of 1,000 | clear it: a shard is either done or still to do |
 | `load` | sends the chunks, isolates poisoned events | token or dataset: mend the connection, clear it |
 | `audit` | counts every row in one status, closes the run | events are left: the next run sends them |

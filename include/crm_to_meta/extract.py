@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _TIME_EXPRESSIONS: Final = {
     "timestamptz": "capi.finite_time({column})",
-    "timestamp": "capi.finite_time({column} AT TIME ZONE {zone})",
+    "timestamp": "capi.time_from_local({column}, {zone})",
     "text": "capi.time_from_text({column}::text, {zone})",
     "epoch_seconds": "capi.time_from_epoch({column}::text)",
 }
@@ -241,10 +241,13 @@ def _in_window(pipeline: Pipeline, column: sql.Composable, moment: sql.Composabl
 
 
 def _has_no_window(pipeline: Pipeline, column: sql.Composable, moment: sql.Composable) -> sql.Composed:
-    """Return the condition for times that no window will ever hold: absent, unreadable, infinite or in the future."""
+    """Return the condition for times that no window will ever hold: absent, unreadable, infinite or in the future.
+
+    The first day of year 1 is what programs write that have no time.
+    """
     match pipeline.source.event_time_type:
         case "timestamptz":
-            odd = "({column} IS NULL OR {column} > %(latest_event_time)s OR {column} = '-infinity')"
+            odd = "({column} IS NULL OR {column} > %(latest_event_time)s OR {column} < '0001-01-02 00:00+00')"
         case _:
             odd = "({moment} IS NULL OR {moment} > %(latest_event_time)s)"
     return sql.SQL(odd).format(column=column, moment=moment)

@@ -54,11 +54,25 @@ class Reason(StrEnum):
     EVENT_TOO_OLD = "event_too_old"
     VALUE_WITHOUT_CURRENCY = "value_without_currency"
     NO_IDENTIFIER = "no_identifier"
+    OWN_RULE = "own_rule"
     OPTED_OUT = "opted_out"
     OUTCOME_UNKNOWN = "outcome_unknown"
     SENT_WITHOUT_LEAD_ID = "sent_without_lead_id"
     SETTLED_BY_HAND = "settled_by_hand"
     ERASED = "erased"
+
+
+class BatchReason(StrEnum):
+    """What is odd about a batch as a whole: the reason of a rule in capi.quality, never of a row."""
+
+    ROWS_UNEXPECTED = "rows_unexpected"
+    LEAD_IDS_FEW = "lead_ids_few"
+    EMAILS_FEW = "emails_few"
+    PHONES_FEW = "phones_few"
+    ROWS_LATE = "rows_late"
+    STAGES_NEW = "stages_new"
+    ROWS_STALE = "rows_stale"
+    QUARANTINED_MANY = "quarantined_many"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,14 +11,15 @@ import os
 import re
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 from croniter import croniter
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from crm_to_meta import gx_catalogue
 from crm_to_meta.errors import PipelineFileError
 
 PIPELINES_FOLDER: Final = Path(__file__).resolve().parents[1] / "pipelines"
@@ -37,6 +38,7 @@ PERSONAL_FIELDS: Final = (
 )  # fmt: skip
 OTHER_FIELDS: Final = ("lead_id", "lead_created_at", "value", "currency", "opted_out")
 SOURCE_FIELDS: Final = (*REQUIRED_FIELDS, *OTHER_FIELDS, *PERSONAL_FIELDS)
+RULE_COLUMNS: Final = (*SOURCE_FIELDS, "event_name")  # what an expectation of a pipeline file may be about
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TAKEN_NAMES: Final = {"erase"}  # dags/crm_to_meta_erase.py has that DAG id
@@ -100,12 +102,93 @@ class Source(_Section):
         return schema, name
 
 
-class Quality(_Section):
-    """Thresholds of the rules about a whole batch."""
+def _word_off(severity: Any) -> Any:
+    """YAML reads a bare `off` as false."""
+    return "off" if severity is False else severity
 
-    max_quarantined_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Severity: TypeAlias = Annotated[Literal["critical", "warning", "info", "off"], BeforeValidator(_word_off)]
+
+
+class ExpectedRows(_Section):
+    """How far the number of rows may be from that of past runs."""
+
+    severity: Severity = "warning"
+    at_least: Share = 0.3  # of the usual number
+    at_most: Annotated[float, Field(ge=1)] = 5  # times the usual number
+    past_runs: Annotated[int, Field(ge=2, le=20)] = 3  # of the same weekday
+
+
+class IdentifierShare(_Section):
+    """How many rows carry an identifier."""
+
+    severity: Severity = "info"  # what is usual differs from CRM to CRM
+    at_least: Share = 0.5
+
+
+class LateRows(_Section):
+    """How many rows may be late, and what late is."""
+
+    severity: Severity = "warning"
+    hours: Annotated[int, Field(ge=1, le=31 * 24)] = 48
+    at_most: Annotated[float, Field(ge=0, le=0.99, multiple_of=0.01)] = (
+        0.5  # `mostly` of Great Expectations is a percentage
+    )
+
+
+class NewStages(_Section):
+    """What a stage means that this pipeline has never met."""
+
+    severity: Severity = "warning"
+
+
+class Freshness(_Section):
+    """How old the newest row may be."""
+
+    severity: Severity = "warning"
+    hours: Annotated[int, Field(ge=1, le=31 * 24)] = 72  # a weekend without a stage change is none to worry about
+
+
+class OwnRule(_Section):
+    """An expectation of Great Expectations, in its own words; see `own_rules` in expectations.py."""
+
+    type: str
+    kwargs: dict[str, Any] = {}
+    severity: Literal["critical", "warning", "info"] = "warning"
+    quarantine: bool = False
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _is_known_to_gx(self) -> Self:
+        gx_catalogue.check(self.type, self.kwargs, columns=RULE_COLUMNS, must_be_about_rows=self.quarantine)
+        if self.quarantine and self.severity == "critical":
+            raise ValueError("`quarantine` keeps rows back and `severity: critical` stops them all; choose one of them")
+        return self
+
+
+class Quality(_Section):
+    """Thresholds of the rules about a whole batch, and rules of one's own."""
+
+    max_quarantined_share: Share = 0.5
     min_rows_to_judge: Annotated[int, Field(ge=1)] = 20
     future_tolerance_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
+    rows: ExpectedRows = ExpectedRows()
+    lead_ids: IdentifierShare = IdentifierShare()
+    emails: IdentifierShare = IdentifierShare()
+    phones: IdentifierShare = IdentifierShare()
+    late_rows: LateRows = LateRows()
+    new_stages: NewStages = NewStages()
+    freshness: Freshness = Freshness()
+    expectations: tuple[OwnRule, ...] = ()
+    data_docs: str | None = None
+
+    @field_validator("data_docs")
+    @classmethod
+    def _is_absolute_folder(cls, folder: str | None) -> str | None:
+        if folder is not None and not Path(folder).is_absolute():
+            raise ValueError("must be an absolute path such as /srv/data-docs, for each worker is somewhere else")
+        return folder
 
 
 class Delivery(_Section):
@@ -141,7 +224,7 @@ class Pipeline(_Section):
     connections: Connections = Connections()
     source: Source = Source()
     stages: Annotated[dict[str, str], Field(min_length=1)]
-    unmapped_stages: Literal["quarantine", "skip"] = "quarantine"
+    unmapped_stages: Literal["quarantine", "skip", "fail"] = "quarantine"
     default_country: str | None = None
     date_of_birth_order: Literal["year_first", "day_first", "month_first"] = "year_first"
     quality: Quality = Quality()

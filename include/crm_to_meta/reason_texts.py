@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from crm_to_meta.models import Reason
+from crm_to_meta.models import BatchReason, Reason
 from crm_to_meta.normalization import DropReason
 
 META_PREFIX: Final = "meta_"
@@ -71,6 +71,10 @@ REASON_TEXTS: Final[dict[Reason, ReasonText]] = {
         "Nothing in the row lets Meta find the person: no usable lead id, click id, email or phone.",
         "Carry Meta's lead id into the CRM with each lead; an email address or a phone with country code does, too.",
     ),
+    Reason.OWN_RULE: ReasonText(
+        "The row breaks a rule of your own, from `quality.expectations` in the pipeline file.",
+        "The run's report names the rule: mend the row in the CRM, or the rule; the next run takes the row along.",
+    ),
     Reason.OPTED_OUT: ReasonText(
         "The lead does not want its data to be used, so nothing was sent.",
         "Nothing.",
@@ -90,6 +94,41 @@ REASON_TEXTS: Final[dict[Reason, ReasonText]] = {
     Reason.ERASED: ReasonText(
         "The person was erased before the event was sent.",
         "Nothing. Erase the lead in the CRM as well, or its next stage change is sent.",
+    ),
+}
+
+BATCH_TEXTS: Final[dict[BatchReason, ReasonText]] = {
+    BatchReason.ROWS_UNEXPECTED: ReasonText(
+        "There are far fewer or far more rows than in past runs.",
+        "See whether the CRM's export is complete and ran once. If this is the new normal, nothing: past runs follow.",
+    ),
+    BatchReason.LEAD_IDS_FEW: ReasonText(
+        "Few rows carry Meta's lead id.",
+        "See whether the CRM still stores the id that comes with each lead, and whether the column is exported.",
+    ),
+    BatchReason.EMAILS_FEW: ReasonText(
+        "Few rows carry an email address.",
+        "See whether the column is still filled and exported, and what `source.columns.email` names.",
+    ),
+    BatchReason.PHONES_FEW: ReasonText(
+        "Few rows carry a phone number.",
+        "See whether the column is still filled and exported, and what `source.columns.phone` names.",
+    ),
+    BatchReason.ROWS_LATE: ReasonText(
+        "Many stage changes arrive days after they happened; Meta takes them for 7 days only.",
+        "See how often the CRM is exported, and whether an export or a run was missed.",
+    ),
+    BatchReason.STAGES_NEW: ReasonText(
+        "The CRM has a stage that no run of this pipeline has met.",
+        "Add it under `stages` in the pipeline file, or set `unmapped_stages: skip` if Meta should not see it.",
+    ),
+    BatchReason.ROWS_STALE: ReasonText(
+        "Even the newest stage change is old: the source may have stopped.",
+        "See whether the CRM's export still runs.",
+    ),
+    BatchReason.QUARANTINED_MANY: ReasonText(
+        "So many bad rows look like a broken export.",
+        "See which rules failed, and mend the source.",
     ),
 }
 
@@ -167,9 +206,11 @@ DROP_TEXTS: Final[dict[DropReason, str]] = {
 
 
 def explain_reason(code: str) -> ReasonText:
-    """Return the words for a reason of the ledger, also for codes of Meta's that nobody has described yet."""
+    """Return the words for a reason of the ledger or of a rule, also for a code of Meta's that nobody has described."""
     if code.startswith(META_PREFIX):
         return _META_TEXTS_BY_CODE.get(code) or _unknown(code)
+    if code in set(BatchReason):
+        return BATCH_TEXTS[BatchReason(code)]
     return REASON_TEXTS[Reason(code)] if code in set(Reason) else _unknown(code)
 
 

@@ -6,22 +6,29 @@ everything is recorded, and before anything is sent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import sqlalchemy as sa
 from psycopg import sql
 from psycopg.errors import UndefinedTable
 
+from crm_to_meta.batch import REACH, Batch, PastRun
+from crm_to_meta.data_docs import write_data_docs
 from crm_to_meta.errors import BatchRefusedError, ConfigurationError, LawBrokenError, StagingLostError, WarehouseError
-from crm_to_meta.expectations import RowRule, row_rules
-from crm_to_meta.gx_pushdown import ROW_KEY, Outcome, check_table
-from crm_to_meta.models import Mode, Shard, Status, staging_table_of, verdict_table_of
+from crm_to_meta.expectations import BatchRule, RowRule, batch_rules, row_rules
+from crm_to_meta.gx_pushdown import ROW_KEY, Outcome, Question, check_table
+from crm_to_meta.models import Mode, Reason, Shard, Status, staging_table_of, verdict_table_of
+from crm_to_meta.quality_lines import QualityLine, line_of_batch, line_of_quarantine, line_of_rows
 from crm_to_meta.warehouse import SCHEMA, Connection, execute, one_row, sqlalchemy_url, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 
     from crm_to_meta.pipeline import Pipeline
 
@@ -31,10 +38,11 @@ MAX_SHARDS: Final = 500  # Airflow refuses to map a task over more than 1,024 it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """What validate hands on: how many rows go on and the shards they are in."""
+    """What validate hands on: how many rows go on, what was odd about the batch, and the shards of the rows."""
 
     accepted: int
     held_back: int
+    warnings: list[str] = field(default_factory=list)
     shards: list[Shard]
 
 
@@ -48,41 +56,35 @@ def validate(connection: Connection, pipeline: Pipeline, *, run_key: str, now: d
         now: the moment that ages are measured against.
 
     Raises:
-        BatchRefusedError: too many rows are bad; recorded, and nothing goes on.
+        BatchRefusedError: a critical rule failed; recorded, and nothing goes on.
         StagingLostError: the staged rows are not all there.
         ConfigurationError: an expectation could not be evaluated.
     """
-    mode, staged = _require_staged_rows(connection, run_key)
-    rules = row_rules(pipeline, now or datetime.now(UTC))
-    try:
-        outcomes = check_table(
-            sqlalchemy_url(connection),
-            schema=SCHEMA,
-            table=staging_table_of(run_key),
-            expectations=[rule.expectation for rule in rules],
-        )
-    except (ConfigurationError, WarehouseError):  # GX does not tell why: are the warehouse and the rows still there?
-        _require_staged_rows(connection, run_key)
-        raise
+    now = now or datetime.now(UTC)
+    staged = _require_staged_rows(connection, run_key)
+    batch = _describe_batch(connection, run_key, rows=staged, now=now)
+    rows_judged, batch_judged, result = _ask(connection, pipeline, batch, run_key=run_key, now=now)
     with connection.transaction():
-        execute(connection, "validate_forget_verdicts", table=table(verdict_table_of(run_key)))
-        held_back = _record_verdicts(connection, run_key, rules, outcomes)
-        quarantined = held_back.get(Status.QUARANTINED, 0)
-        refused = _is_refused(pipeline, staged=staged, quarantined=quarantined)
-        _record_quality(connection, pipeline, run_key, rules, outcomes, staged=staged, quarantined=quarantined)
-        if mode is Mode.LIVE and not refused:
+        execute(connection, "validate_set_session")
+        held_back = _record_verdicts(connection, run_key, rows_judged)
+        lines = [
+            *(line_of_rows(rule, outcome) for rule, outcome in rows_judged),
+            *(line_of_batch(rule, outcome) for rule, outcome in batch_judged),
+            line_of_quarantine(pipeline, staged=staged, quarantined=held_back.get(Status.QUARANTINED, 0)),
+        ]
+        _record_quality(connection, run_key, lines, result)
+        refused = [line for line in lines if line.is_broken("critical")]
+        if batch.mode is Mode.LIVE and not refused:
             verdict = table(verdict_table_of(run_key))
             execute(connection, "validate_settle_held_back", {"run_key": run_key}, verdict=verdict)
+    if pipeline.quality.data_docs:
+        write_data_docs(Path(pipeline.quality.data_docs, pipeline.name), result)
     if refused:
-        raise BatchRefusedError(
-            f"Run {run_key}: {quarantined} of {staged} rows are quarantined, more than "
-            f"{pipeline.quality.max_quarantined_share:.0%} (quality.max_quarantined_share in "
-            f"include/pipelines/{pipeline.name}.yaml). Nothing was sent and all rows stay pending; "
-            "see capi.quality for the rules that failed, mend the source, and clear this run."
-        )
+        raise _batch_refused(pipeline, run_key, refused)
     total = sum(held_back.values())
     shards = plan_shards(pipeline, run_key=run_key, rows=staged) if total < staged else []
-    return Validation(accepted=staged - total, held_back=total, shards=shards)
+    odd = [str(line.reason) for line in lines if line.observed is not None and line.is_broken("warning")]
+    return Validation(accepted=staged - total, held_back=total, warnings=odd, shards=shards)
 
 
 def plan_shards(pipeline: Pipeline, *, run_key: str, rows: int) -> list[Shard]:
@@ -97,17 +99,87 @@ def plan_shards(pipeline: Pipeline, *, run_key: str, rows: int) -> list[Shard]:
     ]
 
 
-def _require_staged_rows(connection: Connection, run_key: str) -> tuple[Mode, int]:
+def _ask(
+    connection: Connection, pipeline: Pipeline, batch: Batch, *, run_key: str, now: datetime
+) -> tuple[list[tuple[RowRule, Outcome]], list[tuple[BatchRule, Outcome | None]], ExpectationSuiteValidationResult]:
+    """Put all rules to Great Expectations at once; return each with its outcome, and the result as a whole."""
+    of_rows, of_batch = row_rules(pipeline, now), batch_rules(pipeline, batch)
+    judged = [rule for rule in of_batch if rule.expectation]
+    questions = [
+        *(Question(expectation=rule.expectation, name=_name_of(pipeline, rule), lists_rows=True) for rule in of_rows),
+        *(
+            Question(expectation=rule.expectation, name=_name_of(pipeline, rule), from_rows=rule.from_rows)
+            for rule in judged
+            if rule.expectation
+        ),
+    ]
+    try:
+        answers = check_table(
+            sqlalchemy_url(connection),
+            schema=SCHEMA,
+            table=staging_table_of(run_key),
+            questions=questions,
+            run_name=run_key,
+        )
+    except (ConfigurationError, WarehouseError):  # GX does not tell why: are the warehouse and the rows still there?
+        _require_staged_rows(connection, run_key)
+        raise
+    by_rule = dict(zip(map(id, (*of_rows, *judged)), answers.outcomes, strict=True))
+    return (
+        [(rule, by_rule[id(rule)]) for rule in of_rows],
+        [(rule, by_rule.get(id(rule))) for rule in of_batch],
+        answers.result,
+    )
+
+
+def _name_of(pipeline: Pipeline, rule: RowRule | BatchRule) -> str:
+    if rule.reason is Reason.OWN_RULE:
+        return f'"{rule.description}" of include/pipelines/{pipeline.name}.yaml (quality.expectations)'
+    return f'"{rule.description}"'
+
+
+def _describe_batch(connection: Connection, run_key: str, *, rows: int, now: datetime) -> Batch:
+    scope = {"run_key": run_key}
+    staging = _staging(run_key)
+    found = execute(connection, "validate_describe_batch", {**scope, "now": now}, staging=staging)
+    mode, run_type, is_sweep, window_end, follows_on, rows_until_now = one_row(found)
+    past_runs = execute(connection, "validate_list_past_runs", {**scope, "reach": REACH})
+    return Batch(
+        rows=rows,
+        rows_until_now=rows_until_now,
+        mode=Mode(mode),
+        run_type=run_type,
+        is_sweep=is_sweep,
+        window_end=window_end,
+        follows_on=follows_on,
+        past_runs=[PastRun(*past) for past in past_runs],
+        known_stages=frozenset(name for (name,) in execute(connection, "validate_list_known_stages", scope)),
+    )
+
+
+def _batch_refused(pipeline: Pipeline, run_key: str, refused: Sequence[QualityLine]) -> BatchRefusedError:
+    rules = "; ".join(
+        f"{line.reason} ({line.description}; here: {line.observed or f'{line.failed} rows break it'})"
+        for line in refused
+    )
+    return BatchRefusedError(
+        f"Run {run_key}: the batch breaks what include/pipelines/{pipeline.name}.yaml calls critical: {rules}. Nothing "
+        "was sent and all rows stay pending; see capi.quality or the run's report, mend the source (or the rule), and "
+        "clear this run."
+    )
+
+
+def _require_staged_rows(connection: Connection, run_key: str) -> int:
     try:
         row = execute(connection, "validate_count_staged", {"run_key": run_key}, staging=_staging(run_key))
     except WarehouseError as error:
         if error.sqlstate != UndefinedTable.sqlstate:
             raise
         raise _staging_lost(run_key) from None
-    mode, expected, staged = one_row(row)
+    expected, staged = one_row(row)
     if staged != expected:
         raise _staging_lost(run_key)
-    return Mode(mode), staged
+    return int(staged)
 
 
 def _staging_lost(run_key: str) -> StagingLostError:
@@ -117,18 +189,14 @@ def _staging_lost(run_key: str) -> StagingLostError:
     )
 
 
-def _is_refused(pipeline: Pipeline, *, staged: int, quarantined: int) -> bool:
-    limits = pipeline.quality
-    return staged >= limits.min_rows_to_judge and quarantined > limits.max_quarantined_share * staged
-
-
 def _record_verdicts(
-    connection: Connection, run_key: str, rules: Sequence[RowRule], outcomes: Sequence[Outcome]
+    connection: Connection, run_key: str, judged: Sequence[tuple[RowRule, Outcome]]
 ) -> dict[Status, int]:
     """Write down each failing row once, with the first rule that it breaks; return the rows per status."""
+    execute(connection, "validate_forget_verdicts", table=table(verdict_table_of(run_key)))
     failing = [
         sa.select(outcome.failing_rows.subquery().c[ROW_KEY], sa.literal(position, sa.Integer).label("position"))
-        for position, outcome in enumerate(outcomes)
+        for position, (_, outcome) in enumerate(judged)
         if outcome.failing_rows is not None and outcome.failed
     ]
     if not failing:
@@ -136,10 +204,10 @@ def _record_verdicts(
     query = sa.union_all(*failing).compile(dialect=_PSYCOPG, compile_kwargs={"render_postcompile": True})
     parameters = {
         **query.params,
-        "reasons": [str(rule.reason) for rule in rules],
-        "statuses": [str(rule.status) for rule in rules],
+        "reasons": [str(rule.reason) for rule, _ in judged],
+        "statuses": [str(rule.status) for rule, _ in judged],
     }
-    _require_complete_lists(connection, str(query), query.params, outcomes)
+    _require_complete_lists(connection, str(query), query.params, [outcome for _, outcome in judged])
     counts = execute(
         connection,
         "validate_record_verdicts",
@@ -163,49 +231,18 @@ def _require_complete_lists(connection: Connection, query: str, parameters: Any,
 
 def _record_quality(
     connection: Connection,
-    pipeline: Pipeline,
     run_key: str,
-    rules: Sequence[RowRule],
-    outcomes: Sequence[Outcome],
-    *,
-    staged: int,
-    quarantined: int,
+    lines: Sequence[QualityLine],
+    result: ExpectationSuiteValidationResult,
 ) -> None:
-    execute(connection, "validate_forget_quality", {"run_key": run_key})
-    for position, (rule, outcome) in enumerate(zip(rules, outcomes, strict=True)):
-        execute(connection, "validate_record_quality", _quality_row(run_key, position, rule, outcome))
-    share = {
-        "run_key": run_key,
-        "position": len(rules),
-        "expectation": "max_quarantined_share",
-        "column_name": None,
-        "reason": "batch_refused",
-        "description": f"at most {pipeline.quality.max_quarantined_share:.0%} of the rows are quarantined",
-        "severity": "critical",
-        "checked": staged,
-        "failed": quarantined,
-        "success": not _is_refused(pipeline, staged=staged, quarantined=quarantined),
-        "observed": f"{quarantined / staged:.1%}" if staged else "no rows",
-    }
-    execute(connection, "validate_record_quality", share)
-    execute(connection, "validate_record_verdict", {"run_key": run_key})
-
-
-def _quality_row(run_key: str, position: int, rule: RowRule, outcome: Outcome) -> dict[str, Any]:
-    expectation: Any = rule.expectation
-    return {
-        "run_key": run_key,
-        "position": position,
-        "expectation": expectation.expectation_type,
-        "column_name": getattr(expectation, "column", None) or getattr(expectation, "column_A", None),
-        "reason": rule.reason,
-        "description": rule.description,
-        "severity": str(expectation.severity.value),
-        "checked": outcome.checked,
-        "failed": outcome.failed,
-        "success": outcome.success,
-        "observed": None,
-    }
+    scope = {"run_key": run_key}
+    execute(connection, "validate_forget_quality", scope)
+    execute(connection, "validate_forget_result", scope)
+    for position, line in enumerate(lines):
+        execute(connection, "validate_record_quality", {**scope, "position": position, **asdict(line)})
+    execute(connection, "validate_record_verdict", scope)
+    document = result.to_json_dict()  # type: ignore[no-untyped-call] # of Great Expectations
+    execute(connection, "validate_record_result", {**scope, "result": json.dumps(document)})
 
 
 def _staging(run_key: str) -> sql.Identifier:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from crm_to_meta.warehouse import Connection
 
 _COLUMNS: Final = (*(str(status) for status in Status),)
+_ODDITIES: Final = (
+    "SELECT description, observed FROM capi.quality WHERE run_key = %s AND NOT success AND observed IS NOT NULL "
+    "AND severity <> 'info' ORDER BY position"
+)
 _RUN: Final = (
     "SELECT mode, state, window_start, window_end, extracted, requests, timings, figures, held, stop_reason, "
     "delivered, rejected, in_doubt, quarantined, expired, skipped, pending FROM capi.run WHERE run_key = %s"
@@ -43,6 +47,8 @@ def print_summary(console: Console, warehouse: Connection, run_key: str) -> None
     console.print(_stage_table(run))
     if reasons := run["figures"].get("by_reason"):
         console.print(_reason_table(reasons))
+    for rule, observed in warehouse.execute(_ODDITIES, [run_key]):
+        console.print(f"The batch looks odd: the rule is {rule}; here: {observed}. See the report.", soft_wrap=True)
     timings = run["timings"]
     steps = ", ".join(f"{step} {timings[step]:.1f} s" for step in STEPS if step in timings)
     console.print(f"{run['requests']:,} requests to Meta. Time in each step: {steps}.", soft_wrap=True)

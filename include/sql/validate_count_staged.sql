@@ -1,4 +1,4 @@
 -- What the run staged beside what is there now.
-SELECT run.mode, run.staged, (SELECT count(*) FROM {staging})
+SELECT run.staged, (SELECT count(*) FROM {staging})
 FROM capi.run AS run
 WHERE run.run_key = %(run_key)s

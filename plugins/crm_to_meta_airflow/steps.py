@@ -52,6 +52,8 @@ def run_validate(pipeline: Pipeline, run_key: str) -> list[dict[str, Any]]:
     with _step(pipeline, run_key, "validate") as connection:
         validation = validate(connection, pipeline, run_key=run_key)
     log.info("validate %s: %d rows accepted, %d held back", run_key, validation.accepted, validation.held_back)
+    if validation.warnings:
+        log.warning("validate %s: see the run's report about %s", run_key, ", ".join(validation.warnings))
     return [
         {"run_key": run_key, "shard_no": shard.shard_no, "first_row": shard.first_row, "last_row": shard.last_row}
         for shard in validation.shards

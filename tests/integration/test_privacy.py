@@ -14,12 +14,25 @@ from psycopg import sql
 from crm_to_meta.errors import CrmToMetaError, WarehouseError
 from crm_to_meta.meta_client import MetaClient, MetaSettings
 from crm_to_meta.models import Mode, staging_table_of
+from crm_to_meta.report import render_report
 from demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 LEADS = 400
+NOSY_RULES = [  # each is broken, and Great Expectations would show values that break it
+    {
+        "type": "expect_column_values_to_not_match_regex",
+        "kwargs": {"column": "email", "regex": "."},
+        "severity": "info",
+    },
+    {"type": "expect_column_distinct_values_to_contain_set", "kwargs": {"column": "last_name", "value_set": ["none"]}},
+    {"type": "expect_column_distinct_values_to_be_in_set", "kwargs": {"column": "phone", "value_set": ["none"]}},
+    {"type": "expect_column_most_common_value_to_be_in_set", "kwargs": {"column": "city", "value_set": ["none"]}},
+    {"type": "unexpected_rows_expectation", "kwargs": {"unexpected_rows_query": "SELECT * FROM {batch}"}},
+]
 SECRETS = ("ada.lovelace@example.com", "+12025550143", "Lovelace")
 
 
@@ -50,13 +63,15 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_sample_crm_leaves_no_personal_value_behind(company: Company, log: pytest.LogCaptureFixture) -> None:
-    """After runs in all three modes neither tables, nor requests, nor logs hold a value of a person or the token."""
+def test_sample_crm_leaves_no_personal_value_behind(
+    company: Company, log: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """After runs in all three modes no table, request, log, report or Data Docs hold a personal value or the token."""
     today = company.now.date()
     fill_sample_crm(company.warehouse, today, leads=LEADS)
     transitions = build_transitions(today, leads=LEADS)
     values = [*personal_values(transitions), company.token]
-    company.configure(delivery={"chunk_size": 200})
+    company.configure(delivery={"chunk_size": 200}, quality={"data_docs": str(tmp_path), "expectations": NOSY_RULES})
     company.stand_in.set_settings(deleted_lead_ids=deleted_lead_ids(transitions))
     days = [
         company.run_day(company.facts(mode=Mode.PREVIEW)),
@@ -65,12 +80,19 @@ def test_sample_crm_leaves_no_personal_value_behind(company: Company, log: pytes
     ]
     delivered = company.run_row(days[-1].run_key)["delivered"]
     dump, sent = dump_warehouse(company), "\n".join(map(str, company.stand_in.events()))
+    reports = "\n".join(render_report(company.warehouse, day.run_key) for day in days)
+    docs = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.suffix in {".html", ".json"}]
+    broken = company.select("SELECT * FROM capi.quality WHERE reason = 'own_rule' AND NOT success")
 
     assert [day.errors for day in days] == [[], [], []]
     assert delivered > LEADS
     assert len(values) > LEADS
     assert found_in(dump, values) == []
     assert found_in(sent, values) == []
+    assert found_in(reports, values) == []
+    assert len(broken) == len(days) * len(NOSY_RULES)
+    assert len(docs) > len(days)
+    assert found_in("\n".join(docs), values) == []
     assert found_in(log.text, values) == []
     assert found_in(repr(days), values) == []
 

@@ -214,12 +214,15 @@ def test_page_holds_no_hash_and_no_lead_id(sample: Sample) -> None:
 
 
 def test_page_loads_nothing(sample: Sample) -> None:
-    """The page is complete in itself: no resource, no script, no link to elsewhere."""
+    """The page is complete in itself: no resource, no script, no link but to places of its own."""
     page = sample.page
-    targets = [value for _, name, value in page.attributes if name in {"src", "href", "xlink:href", "srcset", "action"}]
+    targets = {value for _, name, value in page.attributes if name in {"src", "href", "xlink:href", "srcset", "action"}}
 
     assert not LOADING_TAGS & set(page.tags)
-    assert targets == []
+    places = {f"#{value}" for _, name, value in page.attributes if name == "id"}
+
+    assert targets
+    assert targets <= places
     assert not re.search(r"https?://|@import|url\((?!#)", page.source)
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
 
@@ -448,11 +451,69 @@ def test_refused_batch_is_told(company: Company, mode: Mode, nothing: str) -> No
     statuses = page.counts("status")
 
     assert page.verdict.startswith(f"{nothing} sent, since 1 of 4 stage changes")
-    assert "at most 10% of the rows are quarantined; this batch has 25.0%" in page.text
+    assert "at most 10% of the rows are quarantined. Here: 25.0%: 1 of 4 rows." in page.text
     assert statuses == ({"pending": 4, "extracted": 4} if mode is Mode.LIVE else statuses)
     assert sum(statuses.values()) == 8
     assert "Built exactly as a live run would send it" not in page.text
     assert page.columns("0") >= 1
+
+
+def test_broken_rule_about_the_batch_is_told(company: Company) -> None:
+    """A warning stands on the cover with its figure, and the rule leads to what to do about it."""
+    company.configure(quality={"emails": {"severity": "warning"}, "phones": {"severity": "info"}})
+    company.record_sound(20, email=None)
+    page = render(company, company.run_day().run_key)
+    oddities = [data["oddity"] for data in page.data if "oddity" in data]
+
+    assert "Few rows carry an email address (here: 0.0% of the rows)." in page.text
+    assert page.text.index("The batch looks odd") < page.text.index("Where every row went")
+    assert "what `source.columns.email` names".replace("`", "") in page.text
+    assert oddities == ["emails_few", "phones_few"]
+    assert page.counts("rule", "failed")["emails_few"] == 20
+
+
+def test_critical_rule_about_the_batch_is_the_verdict(company: Company) -> None:
+    """What stopped the run is its first sentence, and what to do the second."""
+    company.configure(quality={"phones": {"severity": "critical"}})
+    company.record_sound(20)
+    page = render(company, company.run_day().run_key)
+
+    assert page.verdict.startswith("Nothing was sent of ")
+    assert page.verdict.endswith("Few rows carry a phone number (here: 0.0% of the rows).")
+    assert "Then clear this run: nothing was sent, and nothing is lost." in page.text
+
+
+def test_rule_of_ones_own_is_named(company: Company) -> None:
+    """Rules of one's own share a reason: the page says which of them are broken."""
+    rule = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "currency", "value_set": ["EUR"]}}
+    rules = [
+        {**rule, "quarantine": True, "description": "prices are in euro"},
+        {**rule, "description": "<b>odd</b>"},
+    ]
+    company.configure(quality={"expectations": rules})
+    company.record(company.transition(value=1, currency="USD"), company.transition())
+    day = company.run_day()
+    page = render(company, day.run_key)
+
+    assert day.errors == []
+    assert "Broken here: prices are in euro." in page.text
+    assert "A rule of your own is broken: <b>odd</b> (here: 50.0% of the rows)." in page.text
+
+
+def test_each_rule_is_shown_over_the_last_runs(company: Company) -> None:
+    """A small chart for each rule has a column for each run that judged it."""
+    company.record(company.transition(lead_id="12"), company.transition())
+    company.run_day()
+    company.move_clock(timedelta(days=1))
+    company.record_sound(3)
+    page = render(company, company.run_day().run_key)
+    charts = dict(zip(
+        [data["rule"] for data in page.data if "rule" in data],
+        re.findall(r'<svg class="spark"[^>]*aria-label="([^"]*)"', page.source), strict=True,
+    ))  # fmt: skip
+
+    assert charts["lead_id_invalid"] == "broken in 1 of 2 runs, by at most 50.0%"
+    assert charts["stage_missing"] == "broken in 0 of 2 runs, by at most 0.0%"
 
 
 def test_abandoned_run_hands_over(company: Company) -> None:
@@ -534,7 +595,7 @@ def test_hostile_stage_names_are_only_text(company: Company, mode: Mode) -> None
     assert not LOADING_TAGS & set(page.tags)
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
     assert (page.mistakes, page.open_tags) == ([], [])
-    assert set(page.tags) <= set(clean.tags) | {"ul", "li", "b", "h3"}
+    assert set(page.tags) <= set(clean.tags) | {"ul", "li", "b", "h3", "a"}
     assert all(stage in page.text for stage in HOSTILE[:-1])
     assert "x" * 61 not in page.text
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +15,13 @@ from psycopg import sql
 
 from crm_to_meta.errors import BatchRefusedError, DeliveryIncompleteError, StagingLostError, WarehouseError
 from crm_to_meta.expectations import row_rules
-from crm_to_meta.gx_pushdown import Outcome, check_table
-from crm_to_meta.models import Mode, staging_table_of
+from crm_to_meta.gx_pushdown import Answers, check_table
+from crm_to_meta.models import BatchReason, Mode, staging_table_of
+from crm_to_meta.pipeline import PIPELINES_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 MANY = 5_000  # far beyond the 20 failing rows that Great Expectations lists
 
@@ -36,6 +42,11 @@ def breaking_rows(company: Company) -> dict[str, dict[str, Any]]:
         "value_without_currency": {"value": 1},
         "no_identifier": {"lead_id": None, "email": "\u00a0 "},
     }
+
+
+def contract_of(company: Company) -> list[str]:
+    """Return the reasons of all rules, in their order."""
+    return [*(str(rule.reason) for rule in row_rules(company.pipeline, company.now)), *BatchReason]
 
 
 STATUS_OF = {"opted_out": "skipped", "event_too_old": "expired"}
@@ -131,6 +142,54 @@ def test_no_failing_row_is_lost_in_a_long_list(company: Company) -> None:
     assert company.statuses() == {"delivered": 10, "quarantined": MANY}
 
 
+def test_great_expectations_is_imported_in_silence() -> None:
+    """Not one of the lines that its import logs reaches a task's log, and it does not call home."""
+    code = "import logging; logging.basicConfig(level='DEBUG'); import crm_to_meta.validate, great_expectations"
+    environment = {**os.environ, "PYTHONPATH": str(PIPELINES_FOLDER.parent)}
+    told = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=environment)  # noqa: PLW1510 - the assert says it
+
+    assert (told.returncode, told.stdout) == (0, "")
+    assert "great_expectations" not in told.stderr
+    assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
+
+
+def test_great_expectations_works_in_silence(
+    company: Company, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither log lines nor progress bars of Great Expectations reach a task's log."""
+    caplog.set_level(logging.DEBUG)
+    company.record_sound(3)
+    run_key = company.extract().run_key
+    company.validate(run_key)
+
+    assert [record for record in caplog.records if record.name.startswith("great_expectations")] == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_data_docs_can_be_switched_on(company: Company, tmp_path: Path) -> None:
+    """A folder gets a site with a page for each run, and an index that leads to all of them."""
+    company.configure(quality={"data_docs": str(tmp_path / "new" / "folder")})
+    company.record_sound(3)
+    run_keys = [company.run_day().run_key, company.run_day().run_key]
+    site = tmp_path / "new" / "folder" / company.pipeline.name / "gx" / "uncommitted" / "data_docs" / "local_site"
+    index = (site / "index.html").read_text(encoding="utf-8")
+
+    assert all(run_key in index for run_key in run_keys)
+    assert len(list(site.glob("validations/**/*.html"))) == len(run_keys)
+
+
+def test_data_docs_hold_nothing_up(company: Company, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the folder cannot be written the run goes on, and the log says why there is no page."""
+    (tmp_path / "file").touch()
+    company.configure(quality={"data_docs": str(tmp_path / "file")})
+    company.record_sound(3)
+    day = company.run_day()
+
+    assert day.errors == []
+    assert company.statuses() == {"delivered": 3}
+    assert f"validate {day.run_key}: no Data Docs in {tmp_path}/file" in caplog.text
+
+
 def test_empty_batch_passes(company: Company) -> None:
     """A day without a single transition is a day without a fault."""
     company.record()
@@ -159,7 +218,7 @@ def test_refused_batch_sends_nothing_and_keeps_everything_pending(company: Compa
     share = quality[-1]
 
     assert day.error_types[0] is BatchRefusedError
-    assert "11 of 20 rows are quarantined, more than 50%" in str(day.errors[0])
+    assert "at most 50% of the rows are quarantined; here: 55.0%: 11 of 20 rows" in str(day.errors[0])
     assert company.received() == []
     assert company.statuses() == ({"pending": 20} if mode is Mode.LIVE else {})
     assert company.run_row(day.run_key)["quality_verdict"] == "failed"
@@ -199,7 +258,7 @@ def test_quality_figures_count_and_never_quote(company: Company) -> None:
     quality = company.select("SELECT * FROM capi.quality ORDER BY position")
     by_reason = {row["reason"]: (row["checked"], row["failed"], row["success"]) for row in quality}
 
-    assert len(quality) == len(row_rules(company.pipeline, company.now)) + 1
+    assert [row["reason"] for row in quality] == contract_of(company)
     assert {row["run_key"] for row in quality} == {day.run_key}
     assert by_reason["lead_id_invalid"] == (4, 1, False)
     assert by_reason["stage_unmapped"] == (4, 1, False)
@@ -216,7 +275,8 @@ def test_validation_can_be_repeated(company: Company) -> None:
     first, second = company.validate(run_key), company.validate(run_key)
 
     assert first == second
-    assert len(company.select("SELECT * FROM capi.quality")) == len(row_rules(company.pipeline, company.now)) + 1
+    assert len(company.select("SELECT * FROM capi.quality")) == len(contract_of(company))
+    assert len(company.select("SELECT * FROM capi.quality_result")) == 1
 
 
 def truncate(company: Company, run_key: str) -> None:
@@ -268,7 +328,7 @@ def test_rows_lost_under_great_expectations_are_told(
     company.record_sound(3)
     run_key = company.extract().run_key
 
-    def check_what_is_lost(*arguments: Any, **named: Any) -> list[Outcome]:
+    def check_what_is_lost(*arguments: Any, **named: Any) -> Answers:
         lose(company, run_key)
         return check_table(*arguments, **named)
 

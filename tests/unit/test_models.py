@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_to_meta.models import (
+    BatchReason,
     DagRunFacts,
     Mode,
     Reason,
@@ -127,7 +128,7 @@ def test_a_shard_is_labelled_by_its_rows() -> None:
     assert Shard(run_key="key", shard_no=1, first_row=1001, last_row=1500).label == "rows 1001-1500"
 
 
-@pytest.mark.parametrize("word", [*Status, *Reason, *Mode], ids=str)
+@pytest.mark.parametrize("word", [*Status, *Reason, *BatchReason, *Mode], ids=str)
 def test_words_that_people_query_are_plain(word: str) -> None:
     """Statuses, reasons and modes are lowercase words with underscores."""
     assert re.fullmatch("[a-z]+(_[a-z]+)*", word)

@@ -121,6 +121,14 @@ def test_what_follows_from_the_settings() -> None:
     assert pipeline.delivery.max_event_age == timedelta(days=7) - timedelta(minutes=90)
 
 
+@pytest.mark.parametrize("word", ["off", "'off'"])
+def test_a_bare_off_is_off(folder: Path, word: str) -> None:
+    """YAML makes false of a bare `off`; here it is the word."""
+    path = write(folder, f"start_date: 2026-01-01\nstages: {{new: Lead}}\nquality: {{rows: {{severity: {word}}}}}\n")
+
+    assert load_pipeline(path).quality.rows.severity == "off"
+
+
 def test_a_quoted_no_is_norway(folder: Path) -> None:
     """In quotes, YAML leaves the country alone."""
     path = write(folder, 'start_date: 2026-01-01\nstages: {"NO": Lost}\ndefault_country: "NO"\n')
@@ -193,6 +201,47 @@ FIELD_LIST = ", ".join(SOURCE_FIELDS)
             "quality: {max_quarantined_share: .nan}",
             "key `quality.max_quarantined_share`: Input should be less than or equal to 1" + SETTINGS,
             id="NaN",
+        ),
+        pytest.param(
+            "quality: {late_rows: {at_most: 0.125}}",
+            "key `quality.late_rows.at_most`: Input should be a multiple of 0.01" + SETTINGS,
+            id="a share that Great Expectations does not take",
+        ),
+        pytest.param(
+            "quality: {rows: {severity: yes}}",
+            "key `quality.rows.severity`: Input should be 'critical', 'warning', 'info' or 'off'" + SETTINGS,
+            id="severity",
+        ),
+        pytest.param(
+            "quality: {data_docs: docs}",
+            "key `quality.data_docs`: must be an absolute path such as /srv/data-docs",
+            id="relative folder",
+        ),
+        pytest.param(
+            "quality: {expectations: [{type: expect_nothing}]}",
+            "key `quality.expectations.0`: there is no expectation 'expect_nothing' for PostgreSQL" + SETTINGS,
+            id="unknown expectation",
+        ),
+        pytest.param(
+            "quality: {expectations: [{type: expect_column_values_to_not_be_null, kwargs: {column: e_mail}}]}",
+            "key `quality.expectations.0`: there is no column 'e_mail'; columns are transition_id, stage, ",
+            id="unknown column of an expectation",
+        ),
+        pytest.param(
+            "quality: {expectations: [{type: expect_column_values_to_not_be_null, kwargs: {columns: email}}]}",
+            "key `quality.expectations.0`: expect_column_values_to_not_be_null has no argument 'columns'; it takes ",
+            id="unknown argument of an expectation",
+        ),
+        pytest.param(
+            "quality: {expectations: [{type: expect_column_values_to_not_be_null, kwargs: {column: email}, "
+            "severity: critical, quarantine: true}]}",
+            "key `quality.expectations.0`: `quarantine` keeps rows back and `severity: critical` stops them all",
+            id="quarantine and critical",
+        ),
+        pytest.param(
+            "quality: {expectations: [{type: expect_table_row_count_to_be_between, severity: off}]}",
+            "key `quality.expectations.0.severity`: Input should be 'critical', 'warning' or 'info'" + SETTINGS,
+            id="an own rule that is off",
         ),
         pytest.param(
             f"time_zone: {SECRET}", "key `time_zone`: not a time zone name such as Europe/Berlin" + SETTINGS, id="zone"
@@ -386,6 +435,24 @@ CHANGES: dict[str, dict[str, Any]] = {
     "quality.max_quarantined_share": {"quality": {"max_quarantined_share": 0.4}},
     "quality.min_rows_to_judge": {"quality": {"min_rows_to_judge": 10}},
     "quality.future_tolerance_seconds": {"quality": {"future_tolerance_seconds": 0}},
+    "quality.rows.severity": {"quality": {"rows": {"severity": "critical"}}},
+    "quality.rows.at_least": {"quality": {"rows": {"at_least": 0.5}}},
+    "quality.rows.at_most": {"quality": {"rows": {"at_most": 10}}},
+    "quality.rows.past_runs": {"quality": {"rows": {"past_runs": 4}}},
+    "quality.lead_ids.severity": {"quality": {"lead_ids": {"severity": "warning"}}},
+    "quality.lead_ids.at_least": {"quality": {"lead_ids": {"at_least": 0.9}}},
+    "quality.emails.severity": {"quality": {"emails": {"severity": "off"}}},
+    "quality.emails.at_least": {"quality": {"emails": {"at_least": 0.9}}},
+    "quality.phones.severity": {"quality": {"phones": {"severity": "critical"}}},
+    "quality.phones.at_least": {"quality": {"phones": {"at_least": 0.9}}},
+    "quality.late_rows.severity": {"quality": {"late_rows": {"severity": "info"}}},
+    "quality.late_rows.hours": {"quality": {"late_rows": {"hours": 24}}},
+    "quality.late_rows.at_most": {"quality": {"late_rows": {"at_most": 0.07}}},
+    "quality.new_stages.severity": {"quality": {"new_stages": {"severity": "info"}}},
+    "quality.freshness.severity": {"quality": {"freshness": {"severity": "critical"}}},
+    "quality.freshness.hours": {"quality": {"freshness": {"hours": 24}}},
+    "quality.expectations": {"quality": {"expectations": [{"type": "expect_table_row_count_to_be_between"}]}},
+    "quality.data_docs": {"quality": {"data_docs": "/srv/data-docs"}},
     "delivery.on_in_doubt": {"delivery": {"on_in_doubt": "hold"}},
     "delivery.chunk_size": {"delivery": {"chunk_size": 500}},
     "delivery.shard_chunks": {"delivery": {"shard_chunks": 10}},

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
-from crm_to_meta.models import Mode, Reason, Status
+from crm_to_meta.models import BatchReason, Mode, Reason, Status
 from crm_to_meta.pipeline import SOURCE_FIELDS, Pipeline
-from crm_to_meta.reason_texts import REASON_TEXTS
+from crm_to_meta.reason_texts import BATCH_TEXTS, REASON_TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,25 @@ def test_every_reason_has_its_row(reason: Reason) -> None:
     words = rf"{re.escape(text.meaning)} \| {re.escape(text.remedy)}"
 
     assert re.search(rf"^\| `{reason}` \| [a-z_ ]+ \| {words} \|$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("reason", list(BatchReason))
+def test_every_rule_about_the_batch_has_its_row(reason: BatchReason) -> None:
+    """The same for what may be odd about a batch, with the settings that it has."""
+    text = BATCH_TEXTS[reason]
+    words = rf"{re.escape(text.meaning)} \| {re.escape(text.remedy)}"
+
+    assert re.search(rf"^\| `{reason}` \| `quality\.[a-z_]+` \| {words} \|$", README, re.MULTILINE)
+
+
+def test_the_example_of_own_rules_is_the_tested_one() -> None:
+    """The rules that the README shows are those that a test runs."""
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+    tested = (PROJECT / "tests" / "integration" / "test_own_rules.py").read_text(encoding="utf-8")
+    example = re.search(r'README_EXAMPLE = """(.*?)"""', tested, re.DOTALL)
+
+    assert example
+    assert yaml.safe_load(example[1])["quality"] in [block.get("quality") for block in blocks]
 
 
 @pytest.mark.parametrize("word", [*Status, *Mode, *SOURCE_FIELDS])

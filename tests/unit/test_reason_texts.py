@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from crm_to_meta.models import Reason
+from crm_to_meta.models import BatchReason, Reason
 from crm_to_meta.normalization import DropReason
 from crm_to_meta.reason_texts import (
+    BATCH_TEXTS,
     DATASET_UNSEEN,
     DROP_TEXTS,
     META_TEXTS,
@@ -22,6 +23,7 @@ from crm_to_meta.reason_texts import (
 
 ALL_TEXTS = [
     *REASON_TEXTS.values(),
+    *BATCH_TEXTS.values(),
     *META_TEXTS.values(),
     TOKEN_REFUSED,
     PERMISSION_MISSING,
@@ -33,6 +35,8 @@ ALL_TEXTS = [
 def test_every_reason_has_its_words() -> None:
     """No reason is without a meaning and a remedy."""
     assert set(REASON_TEXTS) == set(Reason)
+    assert set(BATCH_TEXTS) == set(BatchReason)
+    assert not set(BatchReason) & set(Reason)
 
 
 def test_every_drop_reason_has_its_words() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from crm_to_meta.errors import ConfigurationError
-from crm_to_meta.models import Mode, Status
+from crm_to_meta.models import Mode, Reason, Status
 from crm_to_meta.warehouse import Connection, Cursor, execute
 
 if TYPE_CHECKING:
@@ -68,6 +68,27 @@ class Rule(NamedTuple):
     failed: int
     success: bool
     observed: str | None
+
+    @property
+    def is_about_batch(self) -> bool:
+        """Say whether the rule is about the batch as a whole: only those observe something."""
+        return self.observed is not None
+
+    @property
+    def words(self) -> str:
+        """Return what tells rules with one reason apart."""
+        return self.description if self.reason == Reason.OWN_RULE else ""
+
+
+class RuleResult(NamedTuple):
+    """How a rule did in one run; `words` tell rules of a pipeline's own apart."""
+
+    run_key: str
+    reason: str
+    words: str
+    checked: int
+    failed: int
+    success: bool
 
 
 class Outcome(NamedTuple):
@@ -136,6 +157,7 @@ class Facts:
     durations: Durations
     failed_requests: Sequence[FailedRequest]
     past_runs: Sequence[PastRun]
+    rule_results: Sequence[RuleResult]
 
     @property
     def handed_over(self) -> int:
@@ -168,6 +190,8 @@ def read_facts(connection: Connection, run_key: str) -> Facts:
     else:
         counts, by_stage, by_reason = _count_so_far(connection, run)
         per_field = _single(execute(connection, "audit_sum_fields", scope)) or {}
+    past_runs = [PastRun(*found) for found in execute(connection, "report_list_runs", latest)]
+    shown_runs = {"run_keys": [past.run_key for past in past_runs]}
     return Facts(
         run=run,
         counts=counts,
@@ -180,7 +204,8 @@ def read_facts(connection: Connection, run_key: str) -> Facts:
         answers=[MetaAnswer(*found) for found in execute(connection, "report_count_answers", scope)],
         durations=Durations(*execute(connection, "report_measure_requests", scope).fetchall()[0]),
         failed_requests=[FailedRequest(*found) for found in execute(connection, "report_list_failed_requests", worst)],
-        past_runs=[PastRun(*found) for found in execute(connection, "report_list_runs", latest)],
+        past_runs=past_runs,
+        rule_results=[RuleResult(*found) for found in execute(connection, "report_list_rule_results", shown_runs)],
     )
 
 

@@ -101,6 +101,7 @@ def _shown(facts: Facts) -> dict[str, Any]:
     """Return all that the template names."""
     look, on_record = view.findings_of(facts)
     field_rows, rows_read = view.field_rows_of(facts)
+    rule_rows = view.rule_rows_of(facts)
     run = facts.run
     return {
         "facts": facts,
@@ -121,7 +122,9 @@ def _shown(facts: Facts) -> dict[str, Any]:
         "unexplained": view.unexplained_count(facts, look),
         "field_rows": field_rows,
         "rows_read": rows_read,
-        "rule_rows": view.rule_rows_of(facts),
+        "row_rules": [row for row in rule_rows if not row.rule.is_about_batch],
+        "batch_rules": [row for row in rule_rows if row.rule.is_about_batch],
+        "oddities": view.oddities_of(rule_rows),
         "step_rows": view.step_rows_of(run.timings),
         "outcome_words": OUTCOME_WORDS,
         "failed_total": sum(row.requests for row in facts.outcomes if row.outcome not in {"sending", "delivered"}),

@@ -10,13 +10,14 @@ from crm_to_meta.models import Mode, Status
 from crm_to_meta.report.verdict import unbuilt_count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from crm_to_meta.report.facts import Facts, PastRun
 
 FEWEST_SLOTS: Final = 14  # so that a single run is a column and no wall
 COLUMN_SHARE: Final = 0.62  # of a slot; the rest is air
+SHORTEST_SPARK: Final = 12.0
 LOWEST_COLUMN: Final = 2.0  # percent: a small number is not nothing
 
 
@@ -40,6 +41,13 @@ class Chart(NamedTuple):
     meaning: str
     latest: str
     highest: str
+    columns: list[Column]
+
+
+class Sparkline(NamedTuple):
+    """A rule over the runs, without room for words."""
+
+    meaning: str
     columns: list[Column]
 
 
@@ -93,6 +101,33 @@ def trend_of(facts: Facts) -> Trend:
         last_day=rows[-1].day,
         last_x=(len(rows) - 1) * width + width * COLUMN_SHARE,
     )
+
+
+def sparklines_of(facts: Facts) -> dict[tuple[str, str], Sparkline]:
+    """Return for each rule, by reason and words, the share of rows that broke it in each run; oldest first.
+
+    A rule that was broken without a count of rows is a full column.
+    """
+    runs = list(reversed(facts.past_runs))
+    places = {run.run_key: place for place, run in enumerate(runs)}
+    width = 100 / max(len(runs), FEWEST_SLOTS)
+    by_rule: dict[tuple[str, str], dict[int, float]] = {}
+    for result in facts.rule_results:
+        share = result.failed / result.checked if result.failed and result.checked else float(not result.success)
+        by_rule.setdefault((result.reason, result.words), {})[places[result.run_key]] = share
+    return {rule: _sparkline(shares, runs, width) for rule, shares in by_rule.items()}
+
+
+def _sparkline(shares: Mapping[int, float], runs: Sequence[PastRun], width: float) -> Sparkline:
+    highest = max(shares.values()) or 1.0
+    columns = []
+    for place, share in sorted(shares.items()):
+        height = max(SHORTEST_SPARK, share / highest * 100) if share else 0.0
+        is_last = place == len(runs) - 1
+        where = (place * width, 100 - height, width * COLUMN_SHARE, height)
+        columns.append(Column(runs[place].run_key, _day(runs[place].window_end), f"{share:.1%}", is_last, *where))
+    broken = sum(1 for share in shares.values() if share)
+    return Sparkline(f"broken in {broken} of {len(shares)} runs, by at most {max(shares.values()):.1%}", columns)
 
 
 def _chart(

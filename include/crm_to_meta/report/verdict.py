@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from crm_to_meta.models import Mode, Status
-from crm_to_meta.reason_texts import explain_stop
+from crm_to_meta.models import BatchReason, Mode, Reason, Status
+from crm_to_meta.reason_texts import explain_reason, explain_stop
 from crm_to_meta.report.facts import NOT_TRANSFORMED
 from crm_to_meta.report.words import MODE_WORDS
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from crm_to_meta.report.facts import Facts, Rule
 
 DASH: Final = "\u2013"  # between two ends of a range
-BATCH_RULE: Final = "max_quarantined_share"  # validate.py
+MAX_WARNINGS: Final = 3
 NEEDS_A_LOOK: Final = (Status.QUARANTINED, Status.REJECTED)
 
 
@@ -28,11 +28,7 @@ class Notice(NamedTuple):
 def verdict_of(facts: Facts) -> str:
     """Return the one sentence (two where sending was stopped) that a reader in a hurry takes away."""
     if rule := refused_rule(facts):
-        nothing = "Preview: nothing would be" if facts.run.mode is Mode.PREVIEW else "Nothing was"
-        return (
-            f"{nothing} sent, since {rule.failed:,} of {rule.checked:,} stage changes of {window_of(facts)} "
-            "break the data contract, more than the pipeline allows."
-        )
+        return _verdict_of_refusal(facts, rule)
     if not facts.run.extracted and not any(facts.counts.values()):
         return _verdict_without_rows(facts)
     lead = _lead_of(facts)
@@ -43,7 +39,13 @@ def verdict_of(facts: Facts) -> str:
 
 def notices_of(facts: Facts) -> list[Notice]:
     """Return what the sentence cannot say: mode, why a run stopped or failed, who works on it."""
-    found = [_mode_notice(facts), _state_notice(facts), _failure_notice(facts), _held_notice(facts)]
+    found = [
+        _mode_notice(facts),
+        _state_notice(facts),
+        _failure_notice(facts),
+        _warning_notice(facts),
+        _held_notice(facts),
+    ]
     return [notice for notice in found if notice]
 
 
@@ -73,8 +75,21 @@ def moment_in_words(moment: datetime) -> str:
 
 
 def refused_rule(facts: Facts) -> Rule | None:
-    """Return the rule about the whole batch where the batch broke it."""
-    return next((rule for rule in facts.rules if rule.expectation == BATCH_RULE and not rule.success), None)
+    """Return the critical rule that the batch broke; where there are several, the first."""
+    return next((rule for rule in facts.rules if rule.severity == "critical" and not rule.success), None)
+
+
+def warned_rules(facts: Facts) -> list[Rule]:
+    """Return the rules about the batch that are broken and warn."""
+    return [rule for rule in facts.rules if rule.is_about_batch and rule.severity == "warning" and not rule.success]
+
+
+def oddity_of(rule: Rule) -> str:
+    """Return what is odd about the batch where it breaks a rule, as a sentence with the figure."""
+    if rule.reason == Reason.OWN_RULE:
+        figure = f" (here: {rule.observed})" if rule.checked else ""
+        return f"A rule of your own is broken: {rule.description}{figure}."
+    return f"{explain_reason(rule.reason).meaning.removesuffix('.')} (here: {rule.observed})."
 
 
 def unbuilt_count(facts: Facts) -> int:
@@ -90,6 +105,17 @@ def listed(clauses: list[str], last: str = "and") -> str:
 def counted(number: int, one: str, many: str) -> str:
     """Return "1 is late" or "2 are late"."""
     return f"{number:,} {one if number == 1 else many}"
+
+
+def _verdict_of_refusal(facts: Facts, rule: Rule) -> str:
+    nothing = "Preview: nothing would be" if facts.run.mode is Mode.PREVIEW else "Nothing was"
+    if rule.reason == BatchReason.QUARANTINED_MANY or not rule.is_about_batch:
+        allowed = "more than the pipeline allows" if rule.is_about_batch else "and that rule is critical"
+        return (
+            f"{nothing} sent, since {rule.failed:,} of {rule.checked:,} stage changes of {window_of(facts)} "
+            f"break the data contract, {allowed}."
+        )
+    return f"{nothing} sent of {window_of(facts)}. {oddity_of(rule)}"
 
 
 def _verdict_without_rows(facts: Facts) -> str:
@@ -192,9 +218,10 @@ def _failure_notice(facts: Facts) -> Notice | None:
         why = explain_stop(run.stop_reason)
         return Notice(f"What to do about {run.stop_reason}", f"{why.remedy} No event is at fault.")
     if rule := refused_rule(facts):
+        here = rule.observed or counted(rule.failed, "row breaks it", "rows break it")
         text = (
-            f"The contract says: {rule.description}; this batch has {rule.observed}. So many bad rows look like a "
-            "broken export. Mend the source and clear this run: nothing was sent, and nothing is lost."
+            f"The contract says: {rule.description}. Here: {here}. {explain_reason(rule.reason).remedy} "
+            "Then clear this run: nothing was sent, and nothing is lost."
         )
         return Notice("The data contract refused the batch", text)
     if run.is_audited and facts.uncounted:
@@ -214,6 +241,16 @@ def _failure_notice(facts: Facts) -> Notice | None:
         return Notice("Not finished", text)
     text = "The audit found the ledger and the requests at odds. This is a defect of crm-to-meta: please report it."
     return Notice("A check failed", text)
+
+
+def _warning_notice(facts: Facts) -> Notice | None:
+    warned = warned_rules(facts)
+    if not warned:
+        return None
+    texts = [oddity_of(rule) for rule in warned[:MAX_WARNINGS]]
+    if len(warned) > MAX_WARNINGS:
+        texts.append(f"{len(warned) - MAX_WARNINGS:,} more are below.")
+    return Notice("The batch looks odd", " ".join([*texts, "What to do stands under The data contract."]))
 
 
 def _held_notice(facts: Facts) -> Notice | None:

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crm_to_meta.models import Mode, Reason, Status
+from crm_to_meta.normalization import DropReason
+from crm_to_meta.quality_lines import NOT_JUDGED
 from crm_to_meta.reason_texts import explain_drop, explain_reason
 from crm_to_meta.report.facts import ALL_STAGES, NO_STAGE, NOT_TRANSFORMED
-from crm_to_meta.report.verdict import BATCH_RULE, NEEDS_A_LOOK, listed, unbuilt_count
+from crm_to_meta.report.trend import Sparkline, sparklines_of
+from crm_to_meta.report.verdict import NEEDS_A_LOOK, listed, oddity_of, unbuilt_count
 from crm_to_meta.report.words import (
+    BATCH_SEVERITY_WORDS,
     FIELD_WORDS,
     HANDED_OVER,
+    OWN_REMEDY,
     PREVIEW_PENDING,
     SEVERITY_WORDS,
     STATUS_WORDS,
@@ -47,6 +52,9 @@ STAGE_NOTES: Final = {
     ALL_STAGES: "all stages together",
     NOT_TRANSFORMED: "not built",
 }
+
+ROW_MARKS: Final = {"critical": ("fail", "Refused"), "warning": ("fail", "Held back"), "info": ("note", "Set aside")}
+BATCH_MARKS: Final = {"critical": ("fail", "Refused"), "warning": ("fail", "Warns"), "info": ("note", "Noted")}
 _LOOKS_PERSONAL: Final = re.compile(r"@|(?:\d[\s()./-]*){7}")  # an address or a phone in a column taken for the stage
 HIDDEN_STAGE: Final = "hidden: looks like personal data"
 
@@ -98,6 +106,7 @@ class FieldRow(NamedTuple):
     field: str
     name: str
     priority: str
+    present: int
     usable: int
     share: float
     dropped: int
@@ -106,13 +115,25 @@ class FieldRow(NamedTuple):
 
 
 class RuleRow(NamedTuple):
-    """A rule of the data contract with its mark."""
+    """A rule of the data contract with its mark; `place` is where the page says what to do, empty where nothing is."""
 
     rule: Rule
+    observed: str
     mark: str
     verdict: str
     severity: Words
-    is_batch: bool
+    place: str
+    sparkline: Sparkline | None
+
+
+class Oddity(NamedTuple):
+    """A broken rule about the batch, and what to do."""
+
+    place: str
+    verdict: str
+    meaning: str
+    remedy: str
+    code: str
 
 
 class StepRow(NamedTuple):
@@ -184,7 +205,7 @@ def findings_of(facts: Facts) -> tuple[list[Finding], list[Finding]]:
     """Return the reasons that somebody should look at, and those that are only on record; most rows first."""
     on_record = _reasons_on_record(facts)
     found = sorted(facts.by_reason.items(), key=lambda item: (-item[1], item[0]))
-    findings = [Finding(code, count, *_words_of(code)) for code, count in found]
+    findings = [Finding(code, count, *_words_of(code, facts)) for code, count in found]
     look = [finding for finding in findings if finding.code not in on_record]
     return look, [finding for finding in findings if finding.code in on_record]
 
@@ -205,8 +226,25 @@ def field_rows_of(facts: Facts) -> tuple[list[FieldRow], int]:
 
 
 def rule_rows_of(facts: Facts) -> list[RuleRow]:
-    """Return the rules of the contract with what their marks say."""
-    return [_rule_row(rule) for rule in facts.rules]
+    """Return the rules of the contract with what their marks say, and how they did before."""
+    sparklines = sparklines_of(facts) if len(facts.past_runs) > 1 else {}
+    return [
+        _rule_row(rule, place, sparklines.get((rule.reason, rule.words)), is_explained=rule.reason in facts.by_reason)
+        for place, rule in enumerate(facts.rules)
+    ]
+
+
+def oddities_of(rows: Sequence[RuleRow]) -> list[Oddity]:
+    """Return what to do about the rules about the batch that are broken; what only is noted comes last."""
+    broken = [row for row in rows if row.rule.is_about_batch and not row.rule.success]
+    return [
+        Oddity(row.place, row.verdict, oddity_of(row.rule), _remedy_of(row.rule), row.rule.reason)
+        for row in sorted(broken, key=lambda row: list(BATCH_MARKS).index(row.rule.severity))
+    ]
+
+
+def _remedy_of(rule: Rule) -> str:
+    return OWN_REMEDY if rule.reason == Reason.OWN_RULE else explain_reason(rule.reason).remedy
 
 
 def step_rows_of(timings: Mapping[str, float]) -> list[StepRow]:
@@ -254,9 +292,14 @@ def _reasons_on_record(facts: Facts) -> set[str]:
     return codes | {Reason.STAGE_UNMAPPED} if is_unmapped_skipped else codes
 
 
-def _words_of(code: str) -> tuple[str, str]:
+def _words_of(code: str, facts: Facts) -> tuple[str, str]:
     text = explain_reason(code)
-    return text.meaning, text.remedy
+    own = [rule.description for rule in facts.rules if rule.failed and _is_own_row_rule(rule) and code == rule.reason]
+    return " ".join([text.meaning, *([f"Broken here: {'; '.join(own)}."] if own else [])]), text.remedy
+
+
+def _is_own_row_rule(rule: Rule) -> bool:
+    return rule.reason == Reason.OWN_RULE and not rule.is_about_batch
 
 
 def _field_row(field: str, outcomes: Mapping[str, int], rows_read: int) -> FieldRow:
@@ -266,18 +309,27 @@ def _field_row(field: str, outcomes: Mapping[str, int], rows_read: int) -> Field
     why = [f"{number:,} {explain_drop(code)}" for code, number in sorted(dropped.items(), key=lambda item: -item[1])]
     lost = sum(dropped.values())
     return FieldRow(
-        field, words.name, words.meaning, usable, usable / rows_read, lost, lost / rows_read, ", ".join(why)
+        field,
+        words.name,
+        words.meaning,
+        usable + lost - dropped.get(DropReason.BLANK.value, 0),
+        usable,
+        usable / rows_read,
+        lost,
+        lost / rows_read,
+        ", ".join(why),
     )
 
 
-def _rule_row(rule: Rule) -> RuleRow:
-    is_batch = rule.expectation == BATCH_RULE
-    severity = SEVERITY_WORDS.get(rule.severity, Words(rule.severity, ""))
-    if not rule.checked:
-        return RuleRow(rule, "none", "Nothing to check", severity, is_batch)
+def _rule_row(rule: Rule, place: int, sparkline: Sparkline | None, *, is_explained: bool) -> RuleRow:
+    words = BATCH_SEVERITY_WORDS if rule.is_about_batch else SEVERITY_WORDS
+    severity = words.get(rule.severity, Words(rule.severity, ""))
+    observed = (rule.observed or "").removeprefix("not judged: ")  # the mark says that
     if rule.success:
-        return RuleRow(rule, "pass", "Holds", severity, is_batch)
-    mark, verdict = {"critical": ("fail", "Refused"), "info": ("note", "Set aside")}.get(
-        rule.severity, ("fail", "Held back")
-    )
-    return RuleRow(rule, mark, verdict, severity, is_batch)
+        is_judged = rule.checked or (rule.is_about_batch and rule.expectation != NOT_JUDGED)
+        mark, verdict = ("pass", "Holds") if is_judged else ("none", "Not judged" if rule.is_about_batch else "No row")
+        return RuleRow(rule, observed, mark, verdict, severity, "", sparkline)
+    mark, verdict = (BATCH_MARKS if rule.is_about_batch else ROW_MARKS).get(rule.severity, ("fail", rule.severity))
+    explained = f"reason-{rule.reason}" if is_explained and mark == "fail" else ""
+    where = f"rule-{place}" if rule.is_about_batch else explained
+    return RuleRow(rule, observed, mark, verdict, severity, where, sparkline)

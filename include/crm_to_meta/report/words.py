@@ -81,8 +81,14 @@ FIELD_WORDS: Final = {  # in the order of Meta's priorities: "Payload Specificat
     "fbp": Words("Browser id", "medium"),
 }
 
+OWN_REMEDY: Final = "The rule stands under `quality.expectations` in the pipeline file: mend the source, or the rule."
+BATCH_SEVERITY_WORDS: Final = {
+    "critical": Words("Critical", "stops the run before anything is sent"),
+    "warning": Words("Warning", "is reported, and the run goes on"),
+    "info": Words("Info", "is only counted"),
+}
 SEVERITY_WORDS: Final = {
-    "critical": Words("Critical", "stops the whole batch before anything is sent"),
+    "critical": Words("Critical", "a single row that breaks it stops the run before anything is sent"),
     "warning": Words("Warning", "holds the row back; all others go on"),
     "info": Words("Info", "sets the row aside; nothing is wrong with it"),
 }

@@ -1,0 +1,1 @@
+DELETE FROM capi.quality_result WHERE run_key = %(run_key)s

@@ -1,0 +1,6 @@
+-- The CRM's stages that earlier runs of this pipeline have met, as their audits wrote them down.
+SELECT DISTINCT stage.name
+FROM capi.run AS run
+INNER JOIN capi.run AS past USING (pipeline)
+CROSS JOIN LATERAL jsonb_object_keys(past.figures -> 'by_stage') AS stage (name)
+WHERE run.run_key = %(run_key)s AND past.run_key <> run.run_key AND past.started_at <= run.started_at
