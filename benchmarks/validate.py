@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script, not a package
 """How long a million rows are judged, beside one sequential scan of them, and how much memory that takes.
 
 `make install`, then `PYTHONPATH=include .venv/bin/python benchmarks/validate.py [ROWS]`. An embedded PostgreSQL in a
@@ -69,7 +68,7 @@ def judge(conninfo: str, run_key: str) -> None:
         "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "held_back": validation.held_back,
     }
-    print(json.dumps(figures))  # noqa: T201 - read by the process that started this one
+    print(json.dumps(figures))
 
 
 def _measure(server: EmbeddedPostgres, name: str, lead_id: str, rows: int) -> bool:
@@ -83,7 +82,7 @@ def _measure(server: EmbeddedPostgres, name: str, lead_id: str, rows: int) -> bo
             [sys.executable, __file__, "--judge", conninfo, run_key], check=True, capture_output=True, text=True
         )
     figures: dict[str, Any] = json.loads(child.stdout)
-    print(  # noqa: T201 - what this script is for
+    print(
         f"{name}: {rows:,} rows judged in {figures['seconds']:.1f} s ({figures['held_back']:,} held back), one "
         f"sequential scan {scan_s:.2f} s; peak memory {figures['memory_mb']:.0f} MB"
     )
