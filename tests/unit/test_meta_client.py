@@ -69,7 +69,7 @@ class BrokenBody(io.RawIOBase):
         super().__init__()
         self._error = error
 
-    def stream(self, *args: Any, **kwargs: Any) -> Any:
+    def read1(self, *args: Any, **kwargs: Any) -> Any:
         """Raise instead of returning bytes."""
         raise self._error
 
@@ -147,7 +147,7 @@ def test_a_request_has_both_time_limits() -> None:
 def test_without_a_transport_requests_own_is_used() -> None:
     """The transport is for tests; without it the client makes its own and closes it."""
     with MetaClient(SETTINGS, timeout_s=60) as client:
-        adapter = client._session.get_adapter(SETTINGS.events_url)
+        adapter = client._session().get_adapter(SETTINGS.events_url)
 
     assert isinstance(adapter, requests.adapters.HTTPAdapter)
     assert adapter.max_retries.total == 0, "a retry nobody wrote down would break the write-ahead law"
@@ -173,7 +173,7 @@ def test_no_text_of_ours_shows_the_token() -> None:
     client = MetaClient(SETTINGS, timeout_s=60, transport=FakeMeta())
     answer = send(FakeMeta(requests.ConnectionError(f"url: /?access_token={TOKEN}")))
 
-    for shown in (SETTINGS, client, answer, client._session, client._session.auth):
+    for shown in (SETTINGS, client, answer, client._session(), client._session().auth):
         assert TOKEN not in repr(shown)
         assert TOKEN not in str(shown)
     assert TOKEN not in SETTINGS.events_url
