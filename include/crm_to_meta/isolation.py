@@ -109,7 +109,8 @@ class Isolation:
         self._leave_probing()
 
     def _start_probing(self, part: Part, hinted: int | None) -> None:
-        spread = [part.start + part.size * (2 * number + 1) // (2 * PROBES) for number in range(PROBES)]
+        middle_first = [*range(PROBES // 2, PROBES), *range(PROBES // 2)]  # what is left of it are halves
+        spread = [part.start + part.size * (2 * number + 1) // (2 * PROBES) for number in middle_first]
         places = [*([] if hinted is None else [hinted]), *(place for place in spread if place != hinted)]
         self._probed = part
         self._todo.extendleft(Part(place, place + 1) for place in reversed(places[:PROBES]))

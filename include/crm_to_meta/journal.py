@@ -20,9 +20,6 @@ from crm_to_meta.pipeline import META_DEDUPLICATION_WINDOW
 from crm_to_meta.warehouse import Connection, execute, one_row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from uuid import UUID
-
     from crm_to_meta.isolation import Refusal, Suspect
 
 _OUTCOMES = {
@@ -43,7 +40,6 @@ class Chunk:
     """A chunk as it was stored."""
 
     chunk_no: int
-    event_ids: Sequence[UUID]
     body: bytes
 
 
@@ -100,8 +96,8 @@ class Journal:
 
     def read_chunk(self, chunk_no: int) -> Chunk:
         """Return a chunk with its body unpacked."""
-        event_ids, body = one_row(execute(self._connection, "load_read_chunk", self._chunk(chunk_no)))
-        return Chunk(chunk_no=chunk_no, event_ids=event_ids, body=zlib.decompress(body))
+        (body,) = one_row(execute(self._connection, "load_read_chunk", self._chunk(chunk_no)))
+        return Chunk(chunk_no=chunk_no, body=zlib.decompress(body))
 
     def finished_events(self, chunk: Chunk) -> set[int]:
         """Return the events of a live chunk that the ledger no longer lets this run send.
@@ -110,13 +106,8 @@ class Journal:
         """
         if not self.is_live:
             return set()
-        parameters = {
-            "run_key": self._shard.run_key,
-            "event_ids": list(chunk.event_ids),
-            "deduplication_window": META_DEDUPLICATION_WINDOW,
-        }
-        sendable = {event_id for (event_id,) in execute(self._connection, "load_list_sendable", parameters)}
-        return {index for index, event_id in enumerate(chunk.event_ids) if event_id not in sendable}
+        scope = {**self._chunk(chunk.chunk_no), "deduplication_window": META_DEDUPLICATION_WINDOW}
+        return {int(place) for (place,) in execute(self._connection, "load_list_finished", scope)}
 
     def past_requests(self, chunk_no: int) -> list[PastRequest]:
         """Return the chunk's requests on record, oldest first."""
@@ -240,8 +231,7 @@ class Journal:
         scope: dict[str, Any] = {**self._chunk(chunk.chunk_no), "status": status}
         if not self.is_live:
             return execute(self._connection, "load_count_chunk", {**scope, "events": part.size}).rowcount
-        event_ids = list(chunk.event_ids[part.start : part.end])
-        outcome = {"event_ids": event_ids, "reason": reason, "fbtrace_id": fbtrace_id}
+        outcome = {"part_start": part.start, "part_end": part.end, "reason": reason, "fbtrace_id": fbtrace_id}
         return execute(self._connection, "load_settle_events", {**scope, **outcome}).rowcount
 
     def _why_stopped(self, chunk: Chunk) -> RunTakenOverError | CredentialsError | RateLimitedError:

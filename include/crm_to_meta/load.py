@@ -168,6 +168,7 @@ class _Loader:
         while True:
             self._fill()
             if self._in_flight:
+                self._read_ahead()
                 done, _ = wait(self._in_flight, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._take(future)
@@ -195,6 +196,11 @@ class _Loader:
         if self._ready:
             return self._ready.popleft()
         return self._read(self._waiting.popleft()) if self._waiting else None
+
+    def _read_ahead(self) -> None:
+        """Have the next chunk ready when an answer comes: reading it is then no time in which nothing is sent."""
+        if not self._ready and self._waiting and self._requests_left is None:
+            self._ready.append(self._read(self._waiting.popleft()))
 
     def _start(self, delivery: _Delivery, part: Part) -> None:
         body = _body_of(delivery, part)
