@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+import psycopg
+
 from crm_to_meta.chunks import build_body, encode_event
 from crm_to_meta.errors import ConfigurationError, WarehouseError
 from crm_to_meta.extract import read_source_columns
@@ -55,7 +57,7 @@ def check_meta(client: MetaClient, settings: MetaSettings, *, now: datetime) -> 
     trace = f" (fbtrace_id {answer.fbtrace_id})" if answer.fbtrace_id else ""
     where = f"dataset {settings.dataset_id}, API {settings.api_version}"
     if answer.action is Action.PAYLOAD and answer.subcode in EVENT_SUBCODES:
-        return _good("Meta", f"token, permissions and {where} work; the event was refused, as it should be{trace}")
+        return _good("Meta", f"token, permissions and {where} work; the event was refused, as was to be seen{trace}")
     if answer.action is Action.DELIVERED:
         return _good("Meta", f"token, permissions and {where} work; the event was taken, and matches nobody{trace}")
     if answer.action in STOPPING:
@@ -82,6 +84,10 @@ def _check_source(connection: Connection, pipeline: Pipeline) -> Finding:
         columns = read_source_columns(connection, pipeline)
     except ConfigurationError as error:
         return Finding(part=part, is_good=False, sentence=str(error))
+    except WarehouseError as error:
+        lacks_usage = error.sqlstate == psycopg.errors.InsufficientPrivilege.sqlstate
+        sentence = f"the schema {schema} may not be used: grant USAGE on it and SELECT on {name} to this role."
+        return Finding(part=part, is_good=False, sentence=sentence if lacks_usage else str(error))
     if not one_row(execute(connection, "check_source_rights", {"schema": schema, "table": table}))[0]:
         return Finding(part=part, is_good=False, sentence=f"{name} may not be read: grant SELECT on it to this role.")
     absent = [field for field in SOURCE_FIELDS if field not in columns]

@@ -67,7 +67,7 @@ def _print_findings(console: Console, findings: Iterator[Finding]) -> int:
     failed = checked = 0
     for finding in findings:
         mark = "[green]ok[/green]    " if finding.is_good else "[bold red]FAILED[/bold red]"
-        console.print(f"  {mark}  {finding.part:<14}", end="")
+        console.print(f"  {mark}  {finding.part:<15}", end="")
         console.print(finding.sentence, markup=False, soft_wrap=True)
         checked += 1
         failed += not finding.is_good
