@@ -171,15 +171,21 @@ class _Loader:
                 self._read_ahead()
                 done, _ = wait(self._in_flight, return_when=FIRST_COMPLETED)
                 for future in done:
+                    if self._delivery.concurrency > 1 and _is_plain_success(future):
+                        self._fill(beyond=1)  # before its answer is written down: Meta waits for nobody
                     self._take(future)
             elif self._pause_s and (self._ready or self._waiting):
                 self._rest()
             else:
                 return
 
-    def _fill(self) -> None:
-        """Send as long as there may be more requests under way; during a pause none is."""
-        while len(self._in_flight) < self._delivery.concurrency and not self._pause_s:
+    def _fill(self, *, beyond: int = 0) -> None:
+        """Send as long as there may be more requests under way; during a pause none is.
+
+        Args:
+            beyond: how many of those under way are answered, and only not written down yet.
+        """
+        while len(self._in_flight) < self._delivery.concurrency + beyond and not self._pause_s:
             delivery = self._next_delivery()
             if delivery is None:
                 return
@@ -406,6 +412,14 @@ class _Loader:
     @property
     def _resends(self) -> bool:
         return self._delivery.on_in_doubt == "resend"
+
+
+def _is_plain_success(future: Future[Answer]) -> bool:
+    """Say whether an answer changes nothing for the other requests."""
+    if future.exception() is not None:
+        return False
+    answer = future.result()
+    return answer.action is Action.DELIVERED and not blocked_s(answer) and not slow_down_s(answer)
 
 
 def _verdict(delivery: _Delivery, part: Part, answer: Answer) -> Verdict:
