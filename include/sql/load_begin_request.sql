@@ -5,6 +5,7 @@ WITH alive AS (
     WHERE run_key = %(run_key)s
         AND state = 'running'
         AND stop_reason IS NULL
+        AND (paused_until IS NULL OR paused_until <= clock_timestamp()) -- seen even where another shard just set it
         AND NOT EXISTS (
             SELECT FROM capi.run AS other
             WHERE other.pipeline = %(pipeline)s AND other.state = 'running' AND other.paused_until > clock_timestamp()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from daily_run import CRM_NAME, Company, assert_conserved, assert_ledger_matches_meta
+from load_process import kill, start_worker, wait_until
 from psycopg import sql
 
 from crm_to_meta.errors import (
@@ -273,6 +274,26 @@ def test_warehouse_that_goes_away_ends_the_load_and_no_thread_is_left(company: C
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("meta_")] == []
     assert company.statuses() == {"delivered": 200}
     assert set(company.received_ids()) == set(ids)
+    assert_ledger_matches_meta(company)
+
+
+@pytest.mark.parametrize("requests_before", [3, 17])
+def test_worker_killed_with_eight_requests_in_flight_loses_nothing(company: Company, requests_before: int) -> None:
+    """A kill -9, and another: everything arrives, and no more is doubtful than was under way or being written down."""
+    shard, ids = prepare(company)
+    company.stand_in.set_settings(latency_ms=40)
+    for kills in range(1, 3):
+        worker = start_worker(company, shard)
+        wait_until(lambda before=kills * requests_before: len(company.stand_in.requests()) >= before)  # type: ignore[misc]
+        kill(worker)
+    company.stand_in.set_settings(latency_ms=0)
+    company.load(shard)
+    company.audit(shard.run_key)
+
+    assert company.statuses() == {"delivered": 200}
+    assert set(company.received_ids()) == set(ids)
+    assert sum(row["doubts"] for row in company.ledger().values()) <= 2 * (LANES + 1) * 5
+    assert_conserved(company, shard.run_key)
     assert_ledger_matches_meta(company)
 
 

@@ -1,4 +1,4 @@
-"""Each answer that somebody got from Meta, given to a load: what becomes of the events is what it turned out to mean."""
+"""Each answer that somebody got from Meta, given to a load: the events end as it turned out to mean."""
 
 from __future__ import annotations
 
