@@ -170,9 +170,10 @@ class _Loader:
             if self._in_flight:
                 self._read_ahead()
                 done, _ = wait(self._in_flight, return_when=FIRST_COMPLETED)
+                goes_on = self._delivery.concurrency > 1 and all(map(_is_plain_success, done))
                 for future in done:
-                    if self._delivery.concurrency > 1 and _is_plain_success(future):
-                        self._fill(beyond=1)  # before its answer is written down: Meta waits for nobody
+                    if goes_on:
+                        self._fill(beyond=1)  # before the answer is written down: no time in which nothing is sent
                     self._take(future)
             elif self._pause_s and (self._ready or self._waiting):
                 self._rest()

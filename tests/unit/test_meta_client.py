@@ -373,7 +373,7 @@ def test_an_answer_that_drips_is_given_up(start: int, monkeypatch: pytest.Monkey
         answer = client.send_events(BODY, events=1)
 
     assert answer.action is Action.IN_DOUBT
-    assert answer.duration_ms < 1500
+    assert answer.duration_ms < 5000
 
 
 @pytest.mark.parametrize("length", [None, 1 << 40], ids=["true length", "endless"])
