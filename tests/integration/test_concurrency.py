@@ -305,7 +305,7 @@ def test_worker_killed_with_eight_requests_in_flight_loses_nothing(company: Comp
 
 @pytest.mark.parametrize("nth", [1, 9, 25])
 def test_earlier_try_with_eight_requests_in_flight_sends_no_more(company: Company, nth: int) -> None:
-    """A try that was replaced stops; at most what it had under way is doubtful, and everything arrives."""
+    """A try that was replaced stops; doubtful is at most what it had under way or was writing down."""
     shard, ids = prepare(company)
     company.stand_in.set_settings(latency_ms=20)
     done = threading.Event()
@@ -322,7 +322,7 @@ def test_earlier_try_with_eight_requests_in_flight_sends_no_more(company: Compan
 
     assert company.statuses() == {"delivered": 200}
     assert set(company.received_ids()) == set(ids)
-    assert sum(1 for row in company.ledger().values() if row["doubts"]) <= LANES * 5
+    assert sum(1 for row in company.ledger().values() if row["doubts"]) <= (LANES + 1) * 5
     assert_ledger_matches_meta(company)
 
 
