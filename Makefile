@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run preview ui plan doubts erase test lint format types unit chaos bench-extract lock clean
+.PHONY: help install run preview check ui plan doubts erase test lint format types unit chaos bench-extract lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -18,6 +18,9 @@ run: install ## Send yesterday's stage changes: embedded parts, or yours from .e
 
 preview: install ## The same without sending: the exact events that `make run` would send
 	@MODE=preview $(BIN)/python -m demo.run
+
+check: install ## Do warehouse, source table, token, dataset and permissions work? Sends nothing that Meta could use
+	@$(BIN)/python -m commands.check
 
 ui: install ## Airflow in the browser, on the embedded parts (UI_PORT=8080)
 	@$(BIN)/python -m demo.ui

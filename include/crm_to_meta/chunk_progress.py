@@ -74,7 +74,7 @@ def event_states(events: int, past: Iterable[PastRequest], *, can_drop_lead_id: 
             after = State.OPEN_WITHOUT_LEAD_ID if tries_again else State.SETTLED
         elif request.outcome == "in_doubt":
             after = State.IN_DOUBT
-        else:
+        else:  # nothing was processed, or a refusal is not believed
             continue
         for index in range(part.start, part.end):
             if states[index] is not State.SETTLED:

@@ -17,14 +17,16 @@ _BETWEEN: Final = b",\n"
 _FOOT: Final = b"\n]"
 
 
-def build_body(events: Sequence[bytes], *, test_event_code: str | None = None) -> bytes:
+def build_body(events: Sequence[bytes], *, test_event_code: str | None = None, partner_agent: str = "") -> bytes:
     """Return the body of one request.
 
     Args:
         events: JSON of each event, in one line.
         test_event_code: makes Meta show the events under "Test events".
+        partner_agent: what an agency or platform agreed on with Meta; empty without one.
     """
-    tail = f',"test_event_code":{json.dumps(test_event_code)}' if test_event_code else ""
+    members = {"test_event_code": test_event_code, "partner_agent": partner_agent}
+    tail = "".join(f',"{name}":{json.dumps(value)}' for name, value in members.items() if value)
     return _HEAD + _BETWEEN.join(events) + _FOOT + tail.encode() + b"}"
 
 

@@ -6,6 +6,7 @@
     │   │   ├── PipelineFileError   ... in include/pipelines/<name>.yaml
     │   │   ├── SourceError         ... the source table or one of its columns
     │   │   └── CredentialsError    ... token, permission or dataset id, as Meta answered
+    │   ├── AllRefusedError         fix what all events have in common: Meta refuses each of them alike
     │   ├── BatchRefusedError       fix the data: a critical rule failed, nothing was sent
     │   ├── StagingLostError        the staged rows are gone (the database crashed); clear extract
     │   ├── RunTakenOverError       another run holds this run's transitions; it finishes them
@@ -45,6 +46,10 @@ class SourceError(ConfigurationError):
 
 class CredentialsError(ConfigurationError):
     """Meta refuses the token, a permission or the dataset: no event is at fault."""
+
+
+class AllRefusedError(PermanentError):
+    """Meta refuses event after event alike: nothing more is sent, what is unsent stays pending (docs/adr/0006)."""
 
 
 class BatchRefusedError(PermanentError):

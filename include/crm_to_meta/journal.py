@@ -8,24 +8,25 @@ from __future__ import annotations
 import uuid
 import zlib
 from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from crm_to_meta.chunk_progress import Part, PastRequest
-from crm_to_meta.errors import CredentialsError, RunTakenOverError
-from crm_to_meta.meta_answers import Action, Answer
+from crm_to_meta.errors import CredentialsError, RateLimitedError, RunTakenOverError
+from crm_to_meta.meta_answers import SUBCODE_TOO_OLD, Action, Answer
 from crm_to_meta.models import Mode, Reason, Shard, Status
 from crm_to_meta.pipeline import META_DEDUPLICATION_WINDOW
 from crm_to_meta.warehouse import Connection, execute, one_row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import timedelta
-    from uuid import UUID
+    from crm_to_meta.isolation import Refusal, Suspect
 
 _OUTCOMES = {
     Action.DELIVERED: "delivered",
     Action.PAYLOAD: "payload_refused",
     Action.RETRY: "not_processed",
+    Action.REDUCE: "not_processed",
     Action.RATE_LIMIT: "rate_limited",
     Action.AUTH: "stopped",
     Action.CONFIGURATION: "stopped",
@@ -39,8 +40,15 @@ class Chunk:
     """A chunk as it was stored."""
 
     chunk_no: int
-    event_ids: Sequence[UUID]
     body: bytes
+
+
+class Verdict(Enum):
+    """What a refused request means for its events."""
+
+    SEARCH = 0  # some event of several is at fault, or there is something else to try with a single one
+    SUSPECT = 1  # a single event was refused, and that is not believed yet
+    REJECTED = 2  # Meta refuses this very event
 
 
 class Journal:
@@ -81,15 +89,15 @@ class Journal:
             if self.is_live:
                 execute(self._connection, "load_set_aside_chunks", scope)
 
-    def chunks(self) -> list[int]:
-        """Return the numbers of the shard's chunks that are not finished, in order."""
+    def chunks(self) -> dict[int, int]:
+        """Return the numbers of the shard's chunks that are not finished, in order, with how many events they have."""
         scope = {**self._run(), "shard_no": self._shard.shard_no}
-        return [number for (number,) in execute(self._connection, "load_list_chunks", scope)]
+        return dict(execute(self._connection, "load_list_chunks", scope).fetchall())
 
     def read_chunk(self, chunk_no: int) -> Chunk:
         """Return a chunk with its body unpacked."""
-        event_ids, body = one_row(execute(self._connection, "load_read_chunk", self._chunk(chunk_no)))
-        return Chunk(chunk_no=chunk_no, event_ids=event_ids, body=zlib.decompress(body))
+        (body,) = one_row(execute(self._connection, "load_read_chunk", self._chunk(chunk_no)))
+        return Chunk(chunk_no=chunk_no, body=zlib.decompress(body))
 
     def finished_events(self, chunk: Chunk) -> set[int]:
         """Return the events of a live chunk that the ledger no longer lets this run send.
@@ -98,13 +106,8 @@ class Journal:
         """
         if not self.is_live:
             return set()
-        parameters = {
-            "run_key": self._shard.run_key,
-            "event_ids": list(chunk.event_ids),
-            "deduplication_window": META_DEDUPLICATION_WINDOW,
-        }
-        sendable = {event_id for (event_id,) in execute(self._connection, "load_list_sendable", parameters)}
-        return {index for index, event_id in enumerate(chunk.event_ids) if event_id not in sendable}
+        scope = {**self._chunk(chunk.chunk_no), "deduplication_window": META_DEDUPLICATION_WINDOW}
+        return {int(place) for (place,) in execute(self._connection, "load_list_finished", scope)}
 
     def past_requests(self, chunk_no: int) -> list[PastRequest]:
         """Return the chunk's requests on record, oldest first."""
@@ -120,34 +123,37 @@ class Journal:
         Raises:
             RunTakenOverError: the run is not ours any more; nothing may be sent.
             CredentialsError: another shard has stopped the run.
+            RateLimitedError: Meta asked for a pause that is not over.
         """
         request = {"part_start": part.start, "part_end": part.end, "without_lead_id": part.without_lead_id}
-        sender = {"holder": self._holder, "lease": self._lease}
+        sender = {"pipeline": self._pipeline, "holder": self._holder, "lease": self._lease}
         row = execute(
             self._connection,
             "load_begin_request",
             {**self._chunk(chunk.chunk_no), **request, **sender, "attempt": attempt, "mode": self._mode},
         ).fetchone()
         if row is None:
-            raise self._why_stopped()
+            raise self._why_stopped(chunk)
         return int(row[0])
 
-    def end_request(self, request_id: int, chunk: Chunk, part: Part, answer: Answer, *, rejects: bool) -> None:
-        """Write down the answer and what follows for the events, in one transaction.
+    def end_request(
+        self, request_id: int, chunk: Chunk, part: Part, answer: Answer, *, verdict: Verdict
+    ) -> Status | None:
+        """Write down the answer and what follows for the events, in one transaction; return their status.
 
         Args:
             request_id: what `begin_request` returned.
             chunk: the chunk the request is about.
             part: its events in the request.
             answer: Meta's answer.
-            rejects: the answer ends the story of a single event: Meta refuses it.
+            verdict: what it means where it is a refusal.
 
         Raises:
             RunTakenOverError: somebody took this worker for dead and put the request in doubt; there it stays.
         """
         outcome = {
             "request_id": request_id,
-            "outcome": _OUTCOMES[answer.action],
+            "outcome": "refused_alone" if verdict is Verdict.SUSPECT else _OUTCOMES[answer.action],
             "duration_ms": answer.duration_ms,
             "http_status": answer.http_status,
             "error_code": answer.code,
@@ -164,15 +170,34 @@ class Journal:
             match answer.action:
                 case Action.DELIVERED:
                     reason = Reason.SENT_WITHOUT_LEAD_ID if part.without_lead_id else None
-                    self._settle(chunk, part, Status.DELIVERED, reason, answer)
+                    self._settle(chunk, part, Status.DELIVERED, reason, answer.fbtrace_id)
+                    return Status.DELIVERED
                 case Action.IN_DOUBT:
-                    self._settle(chunk, part, Status.IN_DOUBT, Reason.OUTCOME_UNKNOWN, answer)
-                case _ if rejects:
-                    self._settle(chunk, part, Status.REJECTED, f"meta_{answer.subcode or answer.code or 0}", answer)
+                    self._settle(chunk, part, Status.IN_DOUBT, Reason.OUTCOME_UNKNOWN, answer.fbtrace_id)
+                    return Status.IN_DOUBT
+                case Action.PAYLOAD if verdict is Verdict.REJECTED:
+                    return self._reject(chunk, part, (answer.code, answer.subcode), answer.fbtrace_id)
+        return None
+
+    def believe(self, chunk: Chunk, suspect: Suspect) -> Status:
+        """Write down that an event that was refused alone is rejected; return the status it got.
+
+        Raises:
+            RunTakenOverError: this try does not hold the chunk any more.
+        """
+        scope = {**self._chunk(chunk.chunk_no), "holder": self._holder, "request_id": suspect.request_id}
+        with self._connection.transaction():
+            if not execute(self._connection, "load_believe_refusal", scope).rowcount:
+                raise self._why_stopped(chunk)
+            return self._reject(chunk, suspect.part, suspect.refusal, suspect.fbtrace_id)
+
+    def has_delivered(self) -> bool:
+        """Say whether Meta took anything of this run."""
+        return bool(one_row(execute(self._connection, "load_has_delivered", self._run()))[0])
 
     def expire(self, chunk: Chunk, part: Part) -> None:
         """Write down that events became too old before they could be sent."""
-        self._settle(chunk, part, Status.EXPIRED, Reason.EVENT_TOO_OLD, None)
+        self._settle(chunk, part, Status.EXPIRED, Reason.EVENT_TOO_OLD)
 
     def finish_chunk(self, chunk_no: int) -> None:
         """Nothing of the chunk is left to send."""
@@ -182,27 +207,44 @@ class Journal:
         """Make all shards of the run stop before their next request."""
         execute(self._connection, "load_stop_run", {**self._run(), "stop_reason": reason})
 
+    def pause_run(self, seconds: float) -> None:
+        """Keep the pipeline's runs from sending for a while."""
+        execute(self._connection, "load_pause_run", {**self._run(), "pause": timedelta(seconds=seconds)})
+
     def renew_lease(self) -> None:
         """Say that this run is alive, while it waits."""
         execute(self._connection, "load_renew_lease", {**self._run(), "lease": self._lease})
 
-    def _settle(self, chunk: Chunk, part: Part, status: Status, reason: str | None, answer: Answer | None) -> None:
-        """Live runs settle events in the ledger; test runs, which leave it alone, count them on the chunk."""
+    def _reject(self, chunk: Chunk, part: Part, refusal: Refusal, fbtrace_id: str | None) -> Status:
+        """Settle an event that Meta refuses. One that Meta finds too old is expired, unless it may have arrived."""
+        code, subcode = refusal
+        is_too_old = subcode == SUBCODE_TOO_OLD and self.is_live
+        if is_too_old and self._settle(chunk, part, Status.EXPIRED, Reason.EVENT_TOO_OLD, fbtrace_id):
+            return Status.EXPIRED
+        self._settle(chunk, part, Status.REJECTED, f"meta_{subcode or code or 0}", fbtrace_id)
+        return Status.REJECTED
+
+    def _settle(
+        self, chunk: Chunk, part: Part, status: Status, reason: str | None, fbtrace_id: str | None = None
+    ) -> int:
+        """Settle events in the ledger, or count them on the chunk, since test runs leave it alone; return how many."""
         scope: dict[str, Any] = {**self._chunk(chunk.chunk_no), "status": status}
         if not self.is_live:
-            execute(self._connection, "load_count_chunk", {**scope, "events": part.size})
-            return
-        outcome: dict[str, Any] = {
-            "event_ids": list(chunk.event_ids[part.start : part.end]),
-            "reason": reason,
-            "fbtrace_id": answer.fbtrace_id if answer else None,
-        }
-        execute(self._connection, "load_settle_events", {**scope, **outcome})
+            return execute(self._connection, "load_count_chunk", {**scope, "events": part.size}).rowcount
+        outcome = {"part_start": part.start, "part_end": part.end, "reason": reason, "fbtrace_id": fbtrace_id}
+        return execute(self._connection, "load_settle_events", {**scope, **outcome}).rowcount
 
-    def _why_stopped(self) -> RunTakenOverError | CredentialsError:
+    def _why_stopped(self, chunk: Chunk) -> RunTakenOverError | CredentialsError | RateLimitedError:
         state, stop_reason = one_row(execute(self._connection, "load_find_run", self._run()))
         if state == "running" and stop_reason:
             return CredentialsError(f"Run {self._shard.run_key} was stopped by another shard: {stop_reason}.")
+        scope = {**self._chunk(chunk.chunk_no), "pipeline": self._pipeline, "holder": self._holder}
+        (pause_s,) = one_row(execute(self._connection, "load_find_pause", scope))
+        if state == "running" and pause_s:
+            return RateLimitedError(
+                f"Meta asked for a pause, of which {pause_s:.0f} s are left; everything unsent stays pending.",
+                retry_after_s=pause_s,
+            )
         return RunTakenOverError(
             f"Run {self._shard.run_key} is {state}: this try was taken for dead, and a later try or another run "
             "finishes its transitions. Nothing to do; see capi.run."

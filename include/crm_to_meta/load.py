@@ -1,25 +1,38 @@
 """Load: stored chunks in, Meta's answers out. Poisoned events are isolated, all others are delivered.
 
-Meta takes or refuses a request as a whole. A refused request is cut in halves until the events at fault stand alone; an
-expired token or a wrong dataset stops everything and marks no event. Each request is on record before it is sent.
+Several requests are under way at a time, and only they are in threads: reading chunks, deciding, and writing down what
+is sent and answered is one thread's work, over one connection. Each request is on record before it is sent. An expired
+token or a wrong dataset stops everything and marks no event.
 """
 
 from __future__ import annotations
 
 import json
-import random
+import logging
 import time
 from collections import Counter, deque
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from crm_to_meta.chunk_progress import Part, State, event_states, open_parts
 from crm_to_meta.chunks import cut_body, drop_lead_id, split_events
-from crm_to_meta.errors import CredentialsError, MetaUnavailableError, RateLimitedError
-from crm_to_meta.journal import Chunk, Journal
+from crm_to_meta.errors import (
+    AllRefusedError,
+    CredentialsError,
+    CrmToMetaError,
+    MetaUnavailableError,
+    PermanentError,
+    RateLimitedError,
+)
+from crm_to_meta.isolation import Isolation, Refusal, Suspect
+from crm_to_meta.journal import Chunk, Journal, Verdict
+from crm_to_meta.load_progress import LoadProgress
 from crm_to_meta.meta_answers import SUBCODE_LEAD_UNKNOWN, Action, Answer
+from crm_to_meta.pacing import back_off_s, blocked_s, slow_down_s
 from crm_to_meta.pipeline import LONGEST_WAIT_IN_TASK_S
+from crm_to_meta.reason_texts import explain_answer, explain_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +42,10 @@ if TYPE_CHECKING:
     from crm_to_meta.pipeline import Pipeline
     from crm_to_meta.warehouse import Connection
 
-FIRST_WAIT_S: Final = 1.0
-LONGEST_WAIT_S: Final = 60.0
-RATE_LIMIT_WAIT_S: Final = 300.0  # where Meta does not say: limits are counted over an hour
+MOST_ISOLATING_REQUESTS: Final = 500  # a try's share for chunks in which everything seems to be refused
+GRACE_S: Final = 5.0  # what requests under way get when the task is told to end; Airflow kills it after that long
+
+log = logging.getLogger("crm_to_meta")
 
 
 @dataclass(slots=True)
@@ -57,9 +71,9 @@ def load(
 
     Args:
         connection: to the warehouse, in autocommit mode.
-        pipeline: gives attempts, margins and what happens to requests in doubt.
+        pipeline: gives concurrency, attempts, margins and what happens to requests in doubt.
         shard: whose chunks are sent.
-        client: sends a body and classifies the answer.
+        client: sends a body and classifies the answer, in several threads at a time.
         mode: live or test; a preview has nothing to load.
         clears_stop: this is a later try: go on although a shard stopped the run, since somebody may have mended it.
         sleep: waits between attempts; replaced in tests.
@@ -67,6 +81,7 @@ def load(
 
     Raises:
         CredentialsError: token, permission, dataset or API version; all shards stop, all events stay pending.
+        AllRefusedError: Meta refuses whatever was tried of a chunk, all for the same reason; its events stay pending.
         MetaUnavailableError: Meta did not take everything within the attempts of one task.
         RateLimitedError: Meta asked for a pause.
         RunTakenOverError: another run holds the transitions by now.
@@ -74,22 +89,40 @@ def load(
     lease = timedelta(minutes=pipeline.lease_minutes)
     journal = Journal(connection, shard, pipeline=pipeline.name, mode=mode, lease=lease)
     journal.open_run(clears_stop=clears_stop)
-    loader = _Loader(pipeline, journal, client, sleep=sleep, now=now)
-    unclear = [chunk_no for chunk_no in journal.chunks() if not loader.deliver(journal.read_chunk(chunk_no))]
-    if unclear:
-        raise MetaUnavailableError(
-            f"Run {shard.run_key}: {len(unclear)} chunks (first: {unclear[0]}) have events without a clear answer of "
-            "Meta's; they stay pending or in doubt. See capi.request for status, code and fbtrace_id."
-        )
+    loader = _Loader(pipeline, shard, journal, client, sleep=sleep, now=now)
+    loader.run()
     return loader.result
 
 
+@dataclass(slots=True, kw_only=True)
+class _Delivery:
+    """A chunk that is being sent: one request at a time, so that what is found out serves the next one."""
+
+    chunk: Chunk
+    events: list[bytes]
+    search: Isolation
+    attempts: dict[Part, int] = field(default_factory=dict)
+    refusal: Refusal = (None, None)  # the last one
+    is_settled: bool = True
+    is_clear: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    """A request that is under way."""
+
+    delivery: _Delivery
+    part: Part
+    request_id: int
+
+
 class _Loader:
-    """Delivers one chunk after another."""
+    """Delivers the chunks of a shard, as many at a time as there may be requests."""
 
     def __init__(
         self,
         pipeline: Pipeline,
+        shard: Shard,
         journal: Journal,
         client: MetaClient,
         *,
@@ -98,150 +131,323 @@ class _Loader:
     ) -> None:
         self.result = Loading()
         self._delivery = pipeline.delivery
+        self._shard = shard
         self._journal = journal
         self._client = client
         self._sleep = sleep
         self._now = now
+        self._pool = ThreadPoolExecutor(self._delivery.concurrency, thread_name_prefix="meta")
+        chunks = journal.chunks()
+        self._waiting = deque(chunks)  # numbers of chunks that were not read yet
+        self._ready: deque[_Delivery] = deque()  # chunks of which something may be sent now
+        self._in_flight: dict[Future[Answer], _Sent] = {}
+        self._parked: list[_Delivery] = []  # chunks in which everything seems to be refused
+        self._unclear: list[int] = []
+        self._pause_s = 0.0
+        self._requests_left: int | None = None  # no limit, but for parked chunks
+        self._progress = LoadProgress(sum(chunks.values()), self._tell)
 
-    def deliver(self, chunk: Chunk) -> bool:
-        """Send what is open of a chunk; return false where a later try has to go on with it."""
+    def run(self) -> None:
+        """Send everything; whatever ends that, requests under way come home first and are written down."""
+        try:
+            self._send_all()
+            if self._parked and self._journal.has_delivered():
+                self._isolate_parked()
+        except BaseException as error:
+            worse = self._come_home(None if isinstance(error, Exception) else GRACE_S)
+            if worse and not isinstance(error, PermanentError) and isinstance(error, CrmToMetaError):
+                raise worse from None  # trying again would change nothing
+            raise
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._raise_what_is_left()
+
+    # Requests at a time ---------------------------------------------------------------------------------------------
+
+    def _send_all(self) -> None:
+        while True:
+            self._fill()
+            if self._in_flight:
+                self._read_ahead()
+                done, _ = wait(self._in_flight, return_when=FIRST_COMPLETED)
+                goes_on = self._delivery.concurrency > 1 and all(map(_is_plain_success, done))
+                for future in done:
+                    if goes_on:
+                        self._fill(beyond=1)  # before the answer is written down: no time in which nothing is sent
+                    self._take(future)
+            elif self._pause_s and (self._ready or self._waiting):
+                self._rest()
+            else:
+                return
+
+    def _fill(self, *, beyond: int = 0) -> None:
+        """Send as long as there may be more requests under way; during a pause none is.
+
+        Args:
+            beyond: how many of those under way are answered, and only not written down yet.
+        """
+        while len(self._in_flight) < self._delivery.concurrency + beyond and not self._pause_s:
+            delivery = self._next_delivery()
+            if delivery is None:
+                return
+            part = self._next_part(delivery)
+            if part is None:
+                self._close(delivery)
+            else:
+                self._start(delivery, part)
+
+    def _next_delivery(self) -> _Delivery | None:
+        if self._requests_left == 0:
+            self._parked.extend(self._ready)
+            self._ready.clear()
+        if self._ready:
+            return self._ready.popleft()
+        return self._read(self._waiting.popleft()) if self._waiting else None
+
+    def _read_ahead(self) -> None:
+        """Have the next chunk ready when an answer comes: reading it is then no time in which nothing is sent."""
+        if not self._ready and self._waiting and self._requests_left is None:
+            self._ready.append(self._read(self._waiting.popleft()))
+
+    def _start(self, delivery: _Delivery, part: Part) -> None:
+        body = _body_of(delivery, part)
+        attempt = delivery.attempts.setdefault(part, 1)
+        request_id = self._journal.begin_request(delivery.chunk, part, attempt=attempt)
+        future = self._pool.submit(self._client.send_events, body, events=part.size)
+        self._in_flight[future] = _Sent(delivery=delivery, part=part, request_id=request_id)
+        if self._requests_left is not None:
+            self._requests_left -= 1
+
+    def _rest(self) -> None:
+        """Wait, with nothing under way; the lease is renewed for that long."""
+        self._journal.renew_lease()
+        pause_s, self._pause_s = self._pause_s, 0.0
+        self._sleep(pause_s)
+
+    def _come_home(self, limit_s: float | None) -> PermanentError | None:
+        """Write down the answers to what is under way; return the first error among them that a person has to mend.
+
+        What does not come home, or cannot be written down, is on record as sending: the next try puts it in doubt.
+        """
+        worse = None
+        done, _ = wait(self._in_flight, timeout=limit_s)
+        for future in done:
+            try:
+                self._take(future)
+            except PermanentError as error:
+                worse = worse or error
+            except Exception:  # noqa: BLE001 - the first cause is being raised
+                log.debug("an answer that came home could not be written down")
+        return worse
+
+    # One chunk ------------------------------------------------------------------------------------------------------
+
+    def _read(self, chunk_no: int) -> _Delivery:
+        """Return a chunk with what is open of it."""
+        chunk = self._journal.read_chunk(chunk_no)
         events = split_events(chunk.body)
-        past = self._journal.past_requests(chunk.chunk_no)
+        past = self._journal.past_requests(chunk_no)
         refused = {request.part.start for request in past if request.subcode == SUBCODE_LEAD_UNKNOWN}
         states = event_states(
             len(events), past, can_drop_lead_id=(index for index in refused if drop_lead_id(events[index]) is not None)
         )
         for index in self._journal.finished_events(chunk):
             states[index] = State.SETTLED
-        resend = self._delivery.on_in_doubt == "resend"
-        todo = deque(open_parts(states, resend_in_doubt=resend))
-        is_clear = is_settled = True
-        while todo:
-            part = self._expire_head(chunk, events, todo.popleft())
-            if part is None:
-                continue
-            answer = self._send(chunk, events, part)
-            match answer.action:
-                case Action.DELIVERED:
-                    self.result.events["delivered"] += part.size
-                case Action.PAYLOAD:
-                    todo.extendleft(reversed(self._isolate(events, part, answer)))
-                case Action.IN_DOUBT:
-                    is_settled = False
-                    is_clear = is_clear and not resend
-                case _:
-                    return False
-        if is_settled:
-            self._journal.finish_chunk(chunk.chunk_no)
-        return is_clear
+        parts = open_parts(states, resend_in_doubt=self._resends)
+        is_believed = any(request.outcome == "delivered" for request in past)
+        return _Delivery(chunk=chunk, events=events, search=Isolation(parts, is_believed=is_believed))
 
-    def _isolate(self, events: list[bytes], part: Part, answer: Answer) -> list[Part]:
-        """Return the parts to send instead of one that was refused; a single event at fault is rejected."""
-        if part.size > 1:
-            return list(part.halves())
-        if not _rejects(events, part, answer):
-            return [part._replace(without_lead_id=True)]
-        self.result.events["rejected"] += 1
-        return []
-
-    def _expire_head(self, chunk: Chunk, events: list[bytes], part: Part) -> Part | None:
-        """Expire the events of a part that became too old; they come first, since a chunk is in the order of time.
+    def _next_part(self, delivery: _Delivery) -> Part | None:
+        """Return the next part, without the events that became too old; those come first, a chunk is in order of time.
 
         Only where the ledger can remember it: a test run sends the newest rows, and once.
         """
-        if not self._journal.is_live:
-            return part
         oldest = (self._now() - self._delivery.max_event_age).timestamp()
-        start = part.start
-        while start < part.end and json.loads(events[start])["event_time"] < oldest:
-            start += 1
-        if start > part.start:
-            self._journal.expire(chunk, Part(part.start, start))
-            self.result.events["expired"] += start - part.start
-        return part._replace(start=start) if start < part.end else None
+        while (part := delivery.search.next_part()) is not None:
+            start = part.start
+            while self._journal.is_live and start < part.end and _event_time(delivery, start) < oldest:
+                start += 1
+            if start > part.start:
+                self._journal.expire(delivery.chunk, Part(part.start, start))
+                self._count("expired", start - part.start)
+            if start < part.end:
+                young = part._replace(start=start)
+                delivery.attempts[young] = delivery.attempts.get(part, 1)
+                return young
+        return None
 
-    def _send(self, chunk: Chunk, events: list[bytes], part: Part) -> Answer:
-        """Send a part until it has a clear answer or the attempts are used up."""
-        body = _body_of(chunk, events, part)
-        for attempt in range(1, self._delivery.attempts + 1):
-            request_id = self._journal.begin_request(chunk, part, attempt=attempt)
-            answer = self._client.send_events(body, events=part.size)
-            rejects = _rejects(events, part, answer)
-            self._journal.end_request(request_id, chunk, part, answer, rejects=rejects)
-            self.result.requests += 1
-            if not self._is_worth_another_try(answer):
-                return answer
-            if attempt < self._delivery.attempts:
-                self._wait(answer, attempt)
-        if answer.action is Action.RATE_LIMIT:
-            raise _rate_limited(answer)
-        if answer.action is Action.RETRY:
-            raise MetaUnavailableError(
-                f"Meta did not take chunk {chunk.chunk_no} in {self._delivery.attempts} attempts "
-                f"(last: {answer.name}); what is unsent stays pending. The next try goes on from here."
-            )
-        return answer
+    def _close(self, delivery: _Delivery) -> None:
+        """Nothing of the chunk is left to send, unless refusals are still to be believed."""
+        search, chunk_no = delivery.search, delivery.chunk.chunk_no
+        if search.suspects and not search.is_believed and delivery.refusal[1] is None:
+            self._parked.append(delivery)  # without a subcode it may be about a permission instead of the events
+            return
+        self._believe(delivery)
+        if delivery.is_settled:
+            self._journal.finish_chunk(chunk_no)
+        if not delivery.is_clear:
+            self._unclear.append(chunk_no)
 
-    def _is_worth_another_try(self, answer: Answer) -> bool:
+    def _take(self, future: Future[Answer]) -> None:
+        """Write an answer down and do what it asks for."""
+        sent = self._in_flight.pop(future)
+        answer, delivery, part = future.result(), sent.delivery, sent.part
+        verdict = _verdict(delivery, part, answer)
+        status = self._journal.end_request(sent.request_id, delivery.chunk, part, answer, verdict=verdict)
+        self.result.requests += 1
+        self._pace(answer)
         match answer.action:
             case Action.AUTH | Action.CONFIGURATION:
                 self._journal.stop_run(answer.name)
-                raise CredentialsError(_what_to_fix(answer))
-            case Action.RETRY | Action.RATE_LIMIT:
-                return True
-            case Action.IN_DOUBT:
-                return self._delivery.on_in_doubt == "resend"
-        return False
+                raise CredentialsError(
+                    f"{explain_answer(answer)} No event is at fault; all that is unsent stays pending."
+                )
+            case Action.DELIVERED:
+                self._count("delivered", part.size)
+                delivery.search.taken(part)
+                self._believe(delivery)
+            case Action.PAYLOAD:
+                self._refuse(sent, answer, verdict, status)
+            case Action.IN_DOUBT if not self._resends:
+                delivery.is_settled = False
+            case Action.UNKNOWN:
+                self._unclear.append(delivery.chunk.chunk_no)
+                return
+            case _:
+                self._try_again(delivery, part, answer)
+        if delivery.search.is_uniform:
+            self._parked.append(delivery)
+        else:
+            self._ready.appendleft(delivery)
 
-    def _wait(self, answer: Answer, attempt: int) -> None:
-        """Wait with exponential back-off and full jitter, or as long as Meta says; the lease is renewed meanwhile."""
-        wait_s = random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt))  # noqa: S311 - jitter, no secret
-        if answer.action is Action.RATE_LIMIT:
-            wait_s = _rate_limit_wait_s(answer)
-        if wait_s > LONGEST_WAIT_IN_TASK_S:
+    def _refuse(self, sent: _Sent, answer: Answer, verdict: Verdict, status: str | None) -> None:
+        """Search for the events at fault in what was refused; one that stands alone is rejected, once that is sure."""
+        delivery, part = sent.delivery, sent.part
+        delivery.refusal = refusal = (answer.code, answer.subcode)
+        if verdict is Verdict.SUSPECT:
+            delivery.search.refused_alone(
+                Suspect(part=part, refusal=refusal, request_id=sent.request_id, fbtrace_id=answer.fbtrace_id)
+            )
+            if delivery.search.is_believed:
+                self._believe(delivery)
+        elif verdict is Verdict.REJECTED:
+            self._count(status or "rejected", 1)
+        elif part.size > 1:
+            delivery.search.refused(part, hint=answer.place)
+        else:
+            delivery.search.send_again(part._replace(without_lead_id=True))
+
+    def _believe(self, delivery: _Delivery) -> None:
+        """Reject the events that were refused alone."""
+        delivery.search.believe()
+        while delivery.search.suspects:
+            status = self._journal.believe(delivery.chunk, delivery.search.suspects[-1])
+            delivery.search.suspects.pop()
+            self._count(status, 1)
+
+    def _try_again(self, delivery: _Delivery, part: Part, answer: Answer) -> None:
+        """Put a part back that was not processed, or may not have been, as long as there are attempts left."""
+        attempt = delivery.attempts[part]
+        if attempt < self._delivery.attempts:
+            self._pause_s = max(self._pause_s, 0.0 if answer.action is Action.RATE_LIMIT else back_off_s(attempt))
+            if answer.action is Action.REDUCE:
+                again = delivery.search.send_halves(part)
+            else:
+                delivery.search.send_again(part)
+                again = [part]
+            delivery.attempts.update(dict.fromkeys(again, attempt + 1))
+        elif answer.action is Action.IN_DOUBT:
+            delivery.is_settled = delivery.is_clear = False
+        elif answer.action is Action.RATE_LIMIT:
             raise _rate_limited(answer)
-        self._journal.renew_lease()
-        self._sleep(wait_s)
+        else:
+            raise MetaUnavailableError(
+                f"Meta did not take chunk {delivery.chunk.chunk_no} in {self._delivery.attempts} attempts "
+                f"(last: {answer.name}); what is unsent stays pending. The next try goes on from here.",
+                retry_after_s=answer.retry_after_s,
+            )
+
+    # All chunks -----------------------------------------------------------------------------------------------------
+
+    def _pace(self, answer: Answer) -> None:
+        """Send nothing for as long as Meta asks. Long pauses bind all shards, and are left to Airflow's retry."""
+        pause_s = blocked_s(answer)
+        if pause_s <= LONGEST_WAIT_IN_TASK_S:
+            self._pause_s = max(self._pause_s, pause_s, slow_down_s(answer))
+            return
+        self._journal.pause_run(pause_s)
+        if answer.action is Action.RATE_LIMIT:
+            raise _rate_limited(answer)
+
+    def _isolate_parked(self) -> None:
+        """Go through the chunks in which everything seemed to be refused, since Meta did take others of this run."""
+        parked, self._parked = self._parked, []
+        self._requests_left = MOST_ISOLATING_REQUESTS
+        for delivery in parked:
+            self._believe(delivery)
+            self._ready.append(delivery)
+        self._send_all()
+
+    def _raise_what_is_left(self) -> None:
+        if self._unclear:
+            raise MetaUnavailableError(
+                f"Run {self._shard.run_key}: {len(self._unclear)} chunks (first: {min(self._unclear)}) have events "
+                "without a clear answer of Meta's; they stay pending or in doubt. See capi.request for status, code "
+                "and fbtrace_id."
+            )
+        if self._parked:
+            first = self._parked[0]
+            raise AllRefusedError(
+                f"Run {self._shard.run_key}: Meta refuses event after event of {len(self._parked)} chunks (first: "
+                f"{first.chunk.chunk_no}) alike: {explain_refusal(*first.refusal)} What is not settled stays pending. "
+                "Mend what the events have in common, then clear this task; see capi.request for the fbtrace_id."
+            )
+
+    def _count(self, status: str, events: int) -> None:
+        self.result.events[status] += events
+        self._progress.add(events)
+
+    def _tell(self, sentence: str) -> None:
+        log.info("load %s: %s, %s, %d requests", self._shard.run_key, self._shard.label, sentence, self.result.requests)
+
+    @property
+    def _resends(self) -> bool:
+        return self._delivery.on_in_doubt == "resend"
 
 
-def _rejects(events: list[bytes], part: Part, answer: Answer) -> bool:
-    """Say whether the answer is the last word on a single event; an unknown lead id can be left out once."""
-    if answer.action is not Action.PAYLOAD or part.size > 1:
+def _is_plain_success(future: Future[Answer]) -> bool:
+    """Say whether an answer changes nothing for the other requests."""
+    if future.exception() is not None:
         return False
+    answer = future.result()
+    return answer.action is Action.DELIVERED and not blocked_s(answer) and not slow_down_s(answer)
+
+
+def _verdict(delivery: _Delivery, part: Part, answer: Answer) -> Verdict:
+    """Return what an answer means where it is a refusal; an unknown lead id can be left out once."""
+    if answer.action is not Action.PAYLOAD or part.size > 1:
+        return Verdict.SEARCH
     is_lead_unknown = answer.subcode == SUBCODE_LEAD_UNKNOWN and not part.without_lead_id
-    return not (is_lead_unknown and drop_lead_id(events[part.start]) is not None)
+    if is_lead_unknown and drop_lead_id(delivery.events[part.start]) is not None:
+        return Verdict.SEARCH
+    return Verdict.REJECTED if delivery.search.is_believed else Verdict.SUSPECT
 
 
-def _body_of(chunk: Chunk, events: list[bytes], part: Part) -> bytes:
+def _event_time(delivery: _Delivery, index: int) -> int:
+    return int(json.loads(delivery.events[index])["event_time"])
+
+
+def _body_of(delivery: _Delivery, part: Part) -> bytes:
+    body = cut_body(delivery.chunk.body, part.start, part.end)
     if part.without_lead_id:
-        event = events[part.start]
-        single = cut_body(chunk.body, part.start, part.end)
-        return single.replace(event, drop_lead_id(event) or event, 1)
-    return cut_body(chunk.body, part.start, part.end)
-
-
-def _rate_limit_wait_s(answer: Answer) -> float:
-    return answer.retry_after_s if answer.retry_after_s is not None else RATE_LIMIT_WAIT_S
+        event = delivery.events[part.start]
+        return body.replace(event, drop_lead_id(event) or event, 1)
+    return body
 
 
 def _rate_limited(answer: Answer) -> RateLimitedError:
-    wait_s = _rate_limit_wait_s(answer)
+    wait_s = blocked_s(answer)
     return RateLimitedError(
         f"Meta limits the rate of this app ({answer.name}); everything unsent stays pending for {wait_s:.0f} s.",
         retry_after_s=wait_s,
     )
-
-
-def _what_to_fix(answer: Answer) -> str:
-    """Return one sentence about what a person has to fix; the events stay pending."""
-    trace = f" (fbtrace_id {answer.fbtrace_id})" if answer.fbtrace_id else ""
-    match answer.action, answer.code:
-        case Action.AUTH, 190:
-            what = "Meta refuses the access token (expired or revoked): put a new one into the connection's password"
-        case Action.AUTH, _:
-            what = "the token has no permission for this dataset: grant its system user access in Business settings"
-        case Action.CONFIGURATION, 2635:
-            what = "Meta no longer serves this API version: set a newer `api_version` in the connection's extra"
-        case _:
-            what = "this token does not see the dataset: check `dataset_id` in the connection's extra and its access"
-    return f"{answer.name}: {what}{trace}. No event is at fault; all stay pending, and the next run sends them."

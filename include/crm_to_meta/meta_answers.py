@@ -1,8 +1,7 @@
-"""What an answer of Meta means: HTTP status and body in, one `Action` out.
+"""What an answer of Meta means: HTTP status, body and headers in, one classified `Answer` out.
 
-By code and subcode, never by localised text.
-
-Sources: "Handle Errors", "Rate Limits" and "Error Reference" of Meta's documentation, and recorded answers.
+By status, code, subcode and error type, never by a text: texts are localised and change. `RULES` is the whole table.
+What else an answer tells, such as the place of a fault, is a hint to whoever searches for it, and decides nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +12,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from crm_to_meta.meta_usage import NO_USAGE, Usage, read_usage
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 SUBCODE_LEAD_UNKNOWN: Final = 2804036  # "lead id invalid or deleted"
 SUBCODE_TOO_OLD: Final = 2804003  # "event too old"
-_CODE_INVALID_PARAMETER: Final = 100
-_MISSING_PERMISSIONS: Final = "(#100) Missing permissions"  # has no subcode; `message` is not localised
 _LARGEST_NUMBER: Final = 2**31 - 1  # what an integer column of capi.request holds; Meta's numbers are far below
 _LONGEST_TRACE_ID: Final = 100
+_PLACE: Final = re.compile(r"\$\['data'\]\[([0-9]{1,4})\]")  # how Meta names the event at fault, in any language
+_END_OF_TOKEN: Final = re.compile(r"\b[0-9]{1,2}-[A-Z][a-z]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} [A-Z]{2,4}\b")
+_CODE_TOKEN: Final = 190
 
 
 class Action(StrEnum):
@@ -29,40 +31,91 @@ class Action(StrEnum):
 
     DELIVERED = "delivered"
     RETRY = "retry"  # nothing was processed: send again, later
+    REDUCE = "reduce"  # nothing was processed, perhaps because it was too much: send again, later and in halves
     RATE_LIMIT = "rate_limit"  # nothing was processed: stop calling for a while
     AUTH = "auth"  # token or permission: stop everything, no event is at fault
-    CONFIGURATION = "configuration"  # dataset id or API version: stop everything, no event is at fault
+    CONFIGURATION = "configuration"  # dataset id, app secret or API version: stop everything, no event is at fault
     PAYLOAD = "payload"  # an event is at fault; nothing of the request was processed
     IN_DOUBT = "in_doubt"  # it may have been processed
     UNKNOWN = "unknown"  # nothing this table knows: keep pending and show it
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+STOPPING: Final = frozenset({Action.AUTH, Action.CONFIGURATION})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One line of the table: what is None fits anything; the first rule that fits an answer decides."""
+
     action: Action
-    codes: Collection[int]
-    subcodes: Collection[int] | None = None  # None: any, and none
+    source: str
+    codes: Collection[int] | None = None
+    subcodes: Collection[int | None] | None = None
+    error_type: str | None = None
+    has_code: bool | None = None
+    statuses: Collection[int] | None = None
+    counts_all: bool | None = None
 
-    def fits(self, code: int | None, subcode: int | None) -> bool:
-        return code in self.codes and (self.subcodes is None or subcode in self.subcodes)
+    def fits(self, seen: _Seen) -> bool:
+        """Say whether an answer is what the rule is about."""
+        return (
+            (self.codes is None or seen.code in self.codes)
+            and (self.subcodes is None or seen.subcode in self.subcodes)
+            and (self.error_type is None or seen.error_type == self.error_type)
+            and (self.has_code is None or (seen.code is not None) == self.has_code)
+            and (self.statuses is None or seen.http_status in self.statuses)
+            and (self.counts_all is None or seen.counts_all == self.counts_all)
+        )
 
 
-# The first rule that fits decides. Codes outrank the HTTP status: 190 was seen under 500, rate limits under 400.
-_RULES: Final = (
-    _Rule(Action.CONFIGURATION, {100}, {33, 34}),  # dataset does not exist or is not visible to this token
-    _Rule(Action.CONFIGURATION, {2635}),  # API version no longer served
-    _Rule(Action.AUTH, {190, 102, 104, 3, 10, 294}),  # token expired or invalid; permission not granted
-    _Rule(Action.RATE_LIMIT, {4, 17, 32, 341, 368, 613, 80014}),
-    _Rule(Action.RATE_LIMIT, range(80000, 80010)),  # business use case limits
-    _Rule(Action.AUTH, range(200, 300)),  # permission errors
-    _Rule(Action.RETRY, {1, 2, 21009}),  # transient, whatever `is_transient` says: 2/1504044 healed with false
-    _Rule(Action.PAYLOAD, {_CODE_INVALID_PARAMETER}),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What of an answer decides."""
+
+    http_status: int
+    code: int | None
+    subcode: int | None
+    error_type: str | None
+    counts_all: bool  # no error, and exactly as many events received as were sent
+
+
+_OK: Final = frozenset({200})
+_ERRORS: Final = '"Handle Errors"'
+_LIMITS: Final = '"Rate Limits"'
+
+# Codes outrank the status: 190 was seen under 500, rate limits under 400, 403, 429 and 500. Titles in quotes are pages
+# of Meta's documentation; "seen" is an answer that somebody got and recorded in public.
+RULES: Final = (
+    Rule(action=Action.CONFIGURATION, codes={100}, subcodes={33, 34}, source="seen: dataset unknown or out of reach"),
+    Rule(
+        action=Action.CONFIGURATION,
+        codes={100},
+        subcodes={None},
+        error_type="GraphMethodException",
+        source="seen: appsecret_proof wrong or missing (facebook-python-business-sdk issue 528)",
+    ),
+    Rule(action=Action.CONFIGURATION, codes={2635}, source='"Error Reference": API version no longer served'),
+    Rule(action=Action.AUTH, codes={190}, source=f"{_ERRORS}: token expired, revoked or invalid"),
+    Rule(action=Action.AUTH, codes={102, 104}, source=f"{_ERRORS}: session or signature not valid"),
+    Rule(action=Action.AUTH, codes={3, 10, 294}, source=f"{_ERRORS}: the app may not do this"),
+    Rule(action=Action.RATE_LIMIT, codes={4, 17, 32, 613}, source=f"{_LIMITS}: app, user, page, custom limit"),
+    Rule(action=Action.RATE_LIMIT, codes={341, 368}, source=f"{_ERRORS}: application limit; blocked for a while"),
+    Rule(action=Action.RATE_LIMIT, codes={*range(80000, 80010), 80014}, source=f"{_LIMITS}: business use case limits"),
+    Rule(action=Action.AUTH, codes=range(200, 300), source=f"{_ERRORS}: permission not granted or removed"),
+    Rule(action=Action.REDUCE, codes={1}, source="seen under 500: asks for less data, then a retry"),
+    Rule(action=Action.RETRY, codes={2, 21009}, source=f"{_ERRORS}; seen: healed with is_transient false"),
+    Rule(action=Action.PAYLOAD, codes={100}, source='"Error Reference": invalid parameter; 2804xxx say which'),
+    Rule(action=Action.RATE_LIMIT, statuses={429}, source="RFC 6585: too many requests"),
+    Rule(action=Action.AUTH, error_type="OAuthException", has_code=False, source=f"{_ERRORS}: login status unknown"),
+    Rule(action=Action.DELIVERED, statuses=_OK, counts_all=True, source='"Using the API"'),
+    Rule(action=Action.UNKNOWN, statuses=range(300, 500), source="RFC 9110: not followed, or refused unprocessed"),
+    Rule(action=Action.IN_DOUBT, source="anything else may come after the work: 5xx, 200 without the exact count"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A classified answer; holds ids and numbers, no text of Meta's."""
+    """A classified answer; holds ids, numbers and a date, no sentence of Meta's."""
 
     action: Action
     http_status: int | None = None
@@ -71,6 +124,9 @@ class Answer:
     fbtrace_id: str | None = None
     events_received: int | None = None
     retry_after_s: float | None = None
+    usage: Usage = NO_USAGE
+    place: int | None = None  # where in the request Meta says the fault is, counted from 0
+    token_ended: str | None = None  # when the token expired, as Meta writes it
     duration_ms: int = 0
 
     @property
@@ -93,55 +149,45 @@ def classify(
         duration_ms: how long it took.
     """
     parsed = _parse(body)
-    error = parsed.get("error")
-    timing = {"http_status": http_status, "duration_ms": duration_ms}
-    if isinstance(error, dict):
-        code, subcode = _number(error.get("code")), _number(error.get("error_subcode"))
-        return Answer(
-            action=_action_of_error(http_status, error, code, subcode),
-            code=code,
-            subcode=subcode,
-            fbtrace_id=_text(error.get("fbtrace_id")),
-            retry_after_s=_retry_after_s(headers or {}),
-            **timing,
-        )
-    received = _number(parsed.get("events_received"))
+    is_error = isinstance(parsed.get("error"), dict)
+    error: dict[str, Any] = parsed["error"] if is_error else {}
+    received = None if is_error else _number(parsed.get("events_received"))
+    code, subcode, error_type = _number(error.get("code")), _number(error.get("error_subcode")), error.get("type")
+    seen = _Seen(
+        http_status=http_status,
+        code=code,
+        subcode=subcode,
+        error_type=error_type if isinstance(error_type, str) else None,
+        counts_all=received == events,
+    )
+    named = {name.lower(): value for name, value in (headers or {}).items()}
     return Answer(
-        action=_action_without_error(http_status, received, events),
-        fbtrace_id=_text(parsed.get("fbtrace_id")),
+        action=next(rule.action for rule in RULES if rule.fits(seen)),
+        http_status=http_status,
+        code=code,
+        subcode=subcode,
+        fbtrace_id=_text((error if is_error else parsed).get("fbtrace_id")),
         events_received=received,
-        retry_after_s=_retry_after_s(headers or {}),
-        **timing,
+        retry_after_s=_retry_after_s(named),
+        usage=read_usage(named),
+        place=_find_place(error, events),
+        token_ended=_find_end_of_token(error) if code == _CODE_TOKEN else None,
+        duration_ms=duration_ms,
     )
 
 
-def _action_of_error(http_status: int, error: Mapping[str, Any], code: int | None, subcode: int | None) -> Action:
-    if code == _CODE_INVALID_PARAMETER and str(error.get("message", "")).startswith(_MISSING_PERMISSIONS):
-        return Action.CONFIGURATION
-    for rule in _RULES:
-        if rule.fits(code, subcode):
-            return rule.action
-    if http_status == 429:  # noqa: PLR2004 - Too Many Requests
-        return Action.RATE_LIMIT
-    if code is None and error.get("type") == "OAuthException":
-        return Action.AUTH
-    return _action_of_status(http_status)
+def _find_place(error: Mapping[str, Any], events: int) -> int | None:
+    """Return the event that Meta names, where it names exactly one of those that were sent."""
+    texts = [error.get(name) for name in ("message", "error_user_msg", "error_user_title", "error_data")]
+    written = "\n".join(text if isinstance(text, str) else json.dumps(text, default=str) for text in texts if text)
+    places = {int(index) for index in _PLACE.findall(written)}
+    return places.pop() if len(places) == 1 and max(places) < events else None
 
 
-def _action_without_error(http_status: int, received: int | None, events: int) -> Action:
-    """Judge an answer that is no Graph error: success, or something between us and Meta."""
-    if http_status == 200:  # noqa: PLR2004 - OK
-        return Action.DELIVERED if received == events else Action.IN_DOUBT
-    if http_status == 429:  # noqa: PLR2004 - Too Many Requests
-        return Action.RATE_LIMIT
-    return _action_of_status(http_status)
-
-
-def _action_of_status(http_status: int) -> Action:
-    """Judge an answer by its status alone: no Graph error, or one with an unlisted code, as a gateway may write it."""
-    if 300 <= http_status < 500:  # noqa: PLR2004 - redirects are not followed; 4xx is refused before it is processed
-        return Action.UNKNOWN
-    return Action.IN_DOUBT
+def _find_end_of_token(error: Mapping[str, Any]) -> str | None:
+    """Return when the token ended: the first of the two dates in Meta's message, the other one is now."""
+    found = _END_OF_TOKEN.search(str(error.get("message", "")))
+    return found.group() if found else None
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -167,5 +213,5 @@ def _text(value: object) -> str | None:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    value = {name.lower(): text for name, text in headers.items()}.get("retry-after", "")
+    value = headers.get("retry-after", "")
     return float(value) if re.fullmatch("[0-9]{1,6}", value) else None  # more than 11 days is no pause

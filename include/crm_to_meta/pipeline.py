@@ -198,6 +198,7 @@ class Delivery(_Section):
     chunk_size: Annotated[int, Field(ge=1, le=META_MAX_EVENTS_PER_REQUEST)] = META_MAX_EVENTS_PER_REQUEST
     shard_chunks: Annotated[int, Field(ge=1)] = 50
     parallel_shards: Annotated[int, Field(ge=1, le=32)] = 2
+    concurrency: Annotated[int, Field(ge=1, le=16)] = 4
     expiry_margin_minutes: Annotated[int, Field(ge=0, le=24 * 60)] = 60
     test_events: Annotated[int, Field(ge=1, le=META_MAX_EVENTS_PER_REQUEST)] = 50
     attempts: Annotated[int, Field(ge=1, le=20)] = 5

@@ -6,10 +6,13 @@ In: a code as the ledger and Meta have it. Out: two plain sentences. A test prov
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from crm_to_meta.models import BatchReason, Reason
 from crm_to_meta.normalization import DropReason
+
+if TYPE_CHECKING:
+    from crm_to_meta.meta_answers import Answer
 
 META_PREFIX: Final = "meta_"
 
@@ -173,6 +176,18 @@ TOKEN_REFUSED: Final = ReasonText(
     "Meta refuses the access token, which has expired or was revoked.",
     "Put a new token into the connection to Meta, then clear the failed task, or let the next run send everything.",
 )
+TOKEN_EXPIRED: Final = ReasonText(
+    "The access token has expired.",
+    TOKEN_REFUSED.remedy,
+)
+TOKEN_OWNER: Final = ReasonText(
+    "The access token is void, since its owner changed the password, must log in again, or removed the app.",
+    "Put the token of a system user into the connection to Meta, which no person's login ends, then clear the task.",
+)
+APP_SECRET_REFUSED: Final = ReasonText(
+    "Meta refuses the proof that is made with the app secret, or demands one.",
+    "Set `app_secret` in the connection to Meta to the secret of the token's own app, then clear the failed task.",
+)
 PERMISSION_MISSING: Final = ReasonText(
     "The token has no permission for this dataset.",
     "Grant its system user access in Meta's Business settings, then clear the failed task, or wait for the next run.",
@@ -185,7 +200,19 @@ DATASET_UNSEEN: Final = ReasonText(
     "The token does not see the dataset.",
     "Check `dataset_id` in the connection to Meta and who has access to it, then clear the failed task.",
 )
-_TOKEN_CODES: Final = frozenset({"190", "102", "104"})
+_STOP_TEXTS: Final = {  # the first that a stop's name begins with
+    "auth_190_463": TOKEN_EXPIRED,
+    "auth_190_458": TOKEN_OWNER,
+    "auth_190_459": TOKEN_OWNER,
+    "auth_190_460": TOKEN_OWNER,
+    "auth_190": TOKEN_REFUSED,
+    "auth_102": TOKEN_REFUSED,
+    "auth_104": TOKEN_REFUSED,
+    "auth": PERMISSION_MISSING,
+    "configuration_2635": VERSION_GONE,
+    "configuration_100_": DATASET_UNSEEN,
+    "configuration_100": APP_SECRET_REFUSED,
+}
 
 DROP_TEXTS: Final[dict[DropReason, str]] = {
     DropReason.BLANK: "blank",
@@ -216,11 +243,22 @@ def explain_reason(code: str) -> ReasonText:
 
 def explain_stop(stop_reason: str) -> ReasonText:
     """Return the words for what stopped a whole run, such as `auth_190_463` (see `meta_answers.Answer.name`)."""
-    action, _, codes = stop_reason.partition("_")
-    code = codes.partition("_")[0]
-    if action == "auth":
-        return TOKEN_REFUSED if code in _TOKEN_CODES else PERMISSION_MISSING
-    return VERSION_GONE if code == "2635" else DATASET_UNSEEN
+    return next((text for name, text in _STOP_TEXTS.items() if stop_reason.startswith(name)), DATASET_UNSEEN)
+
+
+def explain_answer(answer: Answer) -> str:
+    """Return in plain words why an answer stops everything and what to do, with what Meta's support asks for."""
+    text = explain_stop(answer.name)
+    when = f" It ended on {answer.token_ended}, says Meta." if answer.token_ended else ""
+    trace = f" (fbtrace_id {answer.fbtrace_id})" if answer.fbtrace_id else ""
+    return f"{answer.name}: {text.meaning}{when} {text.remedy}{trace}"
+
+
+def explain_refusal(code: int | None, subcode: int | None) -> str:
+    """Return in plain words what Meta refuses, and what to do about it."""
+    text = explain_reason(f"{META_PREFIX}{subcode or code or 0}")
+    permission = " Without a subcode it may also be a permission that the token lacks: see `make check`."
+    return f"{subcode or code}: {text.meaning} {text.remedy}{'' if subcode else permission}"
 
 
 def explain_drop(code: str) -> str:

@@ -50,7 +50,13 @@ class _Event:
 
 
 def transform(
-    connection: Connection, pipeline: Pipeline, shard: Shard, *, crm_name: str, test_event_code: str | None = None
+    connection: Connection,
+    pipeline: Pipeline,
+    shard: Shard,
+    *,
+    crm_name: str,
+    test_event_code: str | None = None,
+    partner_agent: str = "",
 ) -> Transformation:
     """Build the chunks of a shard and delete its staged rows. Done before, it does nothing.
 
@@ -60,6 +66,7 @@ def transform(
         shard: the staged rows to transform.
         crm_name: what Meta shows as the source of the events.
         test_event_code: goes into every body of a test run.
+        partner_agent: goes into every body where it is not empty.
 
     Raises:
         StagingLostError: the rows are gone: the warehouse crashed, or audit has closed the run.
@@ -73,7 +80,9 @@ def transform(
         chunks = list(_cut(events, pipeline.delivery.chunk_size))
         first_chunk_no = (shard.first_row - 1) // pipeline.delivery.chunk_size
         for chunk_no, chunk in enumerate(chunks, start=first_chunk_no):
-            _store_chunk(connection, shard, chunk_no, chunk, test_event_code=test_event_code)
+            payloads = [event.payload for event in chunk]
+            body = build_body(payloads, test_event_code=test_event_code, partner_agent=partner_agent)
+            _store_chunk(connection, shard, chunk_no, chunk, body=body)
         _hold_back(connection, shard, weak)
         execute(connection, "transform_delete_staged", _scope(shard), staging=_staging(shard))
         totals = {"accepted": len(events), "held_back": len(weak), "fields": json.dumps(fields)}
@@ -163,10 +172,7 @@ def _cut(events: Sequence[_Event], size: int) -> Iterator[Sequence[_Event]]:
         yield events[start : start + size]
 
 
-def _store_chunk(
-    connection: Connection, shard: Shard, chunk_no: int, events: Sequence[_Event], *, test_event_code: str | None
-) -> None:
-    body = build_body([event.payload for event in events], test_event_code=test_event_code)
+def _store_chunk(connection: Connection, shard: Shard, chunk_no: int, events: Sequence[_Event], *, body: bytes) -> None:
     execute(
         connection,
         "transform_store_chunk",

@@ -118,19 +118,28 @@ def migrate(connection: Connection) -> list[str]:
         raise
 
 
-def _apply_missing_migrations(connection: Connection) -> list[str]:
+def missing_migrations(connection: Connection) -> list[str]:
+    """Return the names of the migrations that this database lacks.
+
+    Raises:
+        ConfigurationError: the schema is newer than this code.
+    """
     known = sorted(path.stem for path in MIGRATIONS_FOLDER.glob("*.sql"))
-    if _applied_migrations(connection) == known:
+    applied = _applied_migrations(connection)
+    if ahead := sorted(set(applied) - set(known)):
+        raise ConfigurationError(
+            f"The schema {SCHEMA} of the warehouse has migration {ahead[-1]}, which this version does not know; "
+            "deploy the newer version of crm-to-meta again."
+        )
+    return [name for name in known if name not in applied]
+
+
+def _apply_missing_migrations(connection: Connection) -> list[str]:
+    if not missing_migrations(connection):
         return []
     with connection.transaction():
         execute(connection, "migrate_lock")
-        applied = _applied_migrations(connection)
-        if ahead := sorted(set(applied) - set(known)):
-            raise ConfigurationError(
-                f"The schema {SCHEMA} of the warehouse has migration {ahead[-1]}, which this version does not know; "
-                "deploy the newer version of crm-to-meta again."
-            )
-        missing = [name for name in known if name not in applied]
+        missing = missing_migrations(connection)
         for name in missing:
             run_query(connection, sql.SQL(_read_statement(f"migrations/{name}")), name=name)
             execute(connection, "migrate_record", {"name": name})

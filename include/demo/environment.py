@@ -90,6 +90,8 @@ def meta_connection_json(settings: Mapping[str, str], *, token: str, base_url: s
         "crm_name": settings.get("CRM_NAME") or SAMPLE_CRM_NAME,
         "api_version": settings.get("META_API_VERSION") or None,
         "base_url": base_url or settings.get("META_GRAPH_URL") or None,
+        "app_secret": settings.get("META_APP_SECRET") or None,
+        "partner_agent": settings.get("META_PARTNER_AGENT") or None,
     }
     given = {name: value for name, value in extra.items() if value}
     return json.dumps({"conn_type": "generic", "password": token, "extra": given})

@@ -60,6 +60,11 @@ def _run(options: RunOptions, parts: Parts, console: Console) -> int:
     prepare_metadata_database(environment, log_file)
     with _open_warehouse(options, environment) as warehouse:
         console.print(f"Running the DAG {options.pipeline.dag_id} (mode {options.mode})")
+        if options.mode is Mode.TEST:
+            console.print(
+                f"Note: at most {options.pipeline.delivery.test_events} events go to the dataset, with a test code. "
+                "Meta may use them for measurement."
+            )
         with running_dag(options, environment, log_file) as process:
             run_key = follow(process, warehouse, options.pipeline.name, console)
         if run_key is None:

@@ -1,7 +1,15 @@
--- Write ahead: nothing is sent that this did not put on record. No row comes back where the run is not ours any more.
+-- Write ahead: nothing is sent that this did not put on record. No row comes back where the run is not ours any more, or
+-- somebody stopped it, or Meta asked the pipeline for a pause.
 WITH alive AS (
     UPDATE capi.run SET lease_until = clock_timestamp() + %(lease)s
-    WHERE run_key = %(run_key)s AND state = 'running' AND stop_reason IS NULL
+    WHERE run_key = %(run_key)s
+        AND state = 'running'
+        AND stop_reason IS NULL
+        AND (paused_until IS NULL OR paused_until <= clock_timestamp()) -- seen even where another shard just set it
+        AND NOT EXISTS (
+            SELECT FROM capi.run AS other
+            WHERE other.pipeline = %(pipeline)s AND other.state = 'running' AND other.paused_until > clock_timestamp()
+        )
     RETURNING run_key
 ),
 sending AS (

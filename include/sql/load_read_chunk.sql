@@ -1,1 +1,1 @@
-SELECT event_ids, body FROM capi.chunk WHERE run_key = %(run_key)s AND chunk_no = %(chunk_no)s
+SELECT body FROM capi.chunk WHERE run_key = %(run_key)s AND chunk_no = %(chunk_no)s

@@ -9,6 +9,7 @@ import psycopg
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection as AirflowConnection
 from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
 
 from crm_to_meta.errors import ConfigurationError, WarehouseError
 from crm_to_meta.meta_client import MetaSettings, read_settings
@@ -51,12 +52,16 @@ def meta_settings(connection_id: str, *, needs_token: bool) -> MetaSettings:
         ConfigurationError: the connection is absent or incomplete.
     """
     connection = _connection(connection_id)
-    return read_settings(
+    settings = read_settings(
         connection_id=connection_id,
         password=connection.password,
         extra=connection.extra_dejson,
         needs_token=needs_token,
     )
+    for secret in (settings.app_secret, *settings.proof.values()):
+        if secret:
+            mask_secret(secret)  # Airflow knows the password; these two it would have to guess
+    return settings
 
 
 def _connection(connection_id: str) -> AirflowConnection:

@@ -65,9 +65,16 @@ def run_transform(pipeline: Pipeline, shard: Shard) -> None:
     from crm_to_meta.transform import transform
 
     show_label(shard.label)
-    crm_name = meta_settings(pipeline.connections.meta, needs_token=False).crm_name
+    settings = meta_settings(pipeline.connections.meta, needs_token=False)
     with _step(pipeline, shard.run_key, "transform") as connection:
-        done = transform(connection, pipeline, shard, crm_name=crm_name, test_event_code=read_test_event_code())
+        done = transform(
+            connection,
+            pipeline,
+            shard,
+            crm_name=settings.crm_name,
+            test_event_code=read_test_event_code(),
+            partner_agent=settings.partner_agent,
+        )
     log.info(
         "transform %s: %s, %d events in %d chunks, %d rows without a usable identifier",
         shard.run_key,
@@ -88,6 +95,12 @@ def run_load(pipeline: Pipeline, shard: Shard) -> None:
     if mode is Mode.PREVIEW:
         log.info("load %s: %s, preview: nothing is sent", shard.run_key, shard.label)
         return
+    if mode is Mode.TEST:
+        log.warning(
+            "load %s: a test run. Events with a test code do reach the dataset: Meta may use them for measurement and "
+            "targeting. Leave the mode at live or preview for every day.",
+            shard.run_key,
+        )
     settings = meta_settings(pipeline.connections.meta, needs_token=True)
     with (
         _step(pipeline, shard.run_key, "load") as connection,

@@ -50,8 +50,10 @@ def own_parts(postgres: EmbeddedPostgres, database: str, stand_in: StandIn) -> d
     }
 
 
-def run_make_run(local: Path, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Start what `make run` starts, with a home and a local folder of its own."""
+def run_make_run(
+    local: Path, settings: Mapping[str, str], *, module: str = "demo.run"
+) -> subprocess.CompletedProcess[str]:
+    """Start what `make run`, or another command, starts, with a home and a local folder of its own."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "META_"))}
     environment = {
         **inherited,
@@ -59,7 +61,7 @@ def run_make_run(local: Path, settings: Mapping[str, str]) -> subprocess.Complet
         "CRM_TO_META_LOCAL": str(local),
         **settings,
     }
-    command = [sys.executable, "-m", "demo.run"]
+    command = [sys.executable, "-m", module]
     return subprocess.run(
         command, env=environment, cwd=PROJECT_FOLDER, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
@@ -123,6 +125,32 @@ def test_that_an_unreachable_warehouse_is_one_sentence(
     assert "Traceback" not in result.stdout + result.stderr
     assert "pw-not-shown" not in result.stdout + result.stderr
     assert stand_in.stats()["requests"] == 0
+
+
+def test_that_the_check_tells_what_works_and_what_does_not(
+    local: Path, own_parts: dict[str, str], warehouse: Connection, stand_in: StandIn
+) -> None:
+    """`make check`: a line for each part, an exit code for scripts, no traceback, no secret, and nothing is sent."""
+    fill_sample_crm(warehouse, datetime.now(UTC).date(), leads=5, seed=3)
+    wrong = {**own_parts, "AIRFLOW_CONN_META_CAPI": meta_connection_json({}, token="bad", base_url=stand_in.base_url)}
+    nowhere = json.dumps({"conn_type": "postgres", "host": "127.0.0.1", "port": 9, "password": "pw-not-shown"})
+
+    good = run_make_run(local, own_parts, module="commands.check")
+    bad = run_make_run(local, {**wrong, "AIRFLOW_CONN_WAREHOUSE": nowhere}, module="commands.check")
+    lines = [line.split(maxsplit=1)[0] for line in good.stdout.splitlines() if line.startswith("  ")]
+
+    assert (good.returncode, lines) == (0, ["ok"] * 5)
+    assert "Everything works." in good.stdout
+    assert bad.returncode == 1
+    assert "FAILED  warehouse" in bad.stdout
+    assert "FAILED  Meta" in bad.stdout
+    assert "auth_190: Meta refuses the access token" in bad.stdout
+    assert "2 of 3 checks failed." in bad.stdout
+    assert "Traceback" not in good.stdout + good.stderr + bad.stdout + bad.stderr
+    assert "pw-not-shown" not in bad.stdout + bad.stderr
+    assert stand_in.token not in good.stdout + good.stderr
+    assert stand_in.events() == []
+    assert warehouse.execute("SELECT to_regclass('capi.run')").fetchone() == (None,)
 
 
 @pytest.mark.parametrize(

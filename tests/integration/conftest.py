@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from demo.embedded_postgres import EmbeddedPostgres
 
 
+# In order, so that tests can say which request is the n-th; test_concurrency.py is about several at a time.
+ONE_AT_A_TIME = {"chunk_size": 10, "attempts": 3, "timeout_seconds": 5, "concurrency": 1}
+
 _database_numbers = itertools.count(1)
 
 
@@ -80,6 +83,6 @@ def company(
         warehouse=warehouse,
         connect=lambda: postgres.connect(database),
         stand_in=meta,
-        pipeline=configured(pipeline, delivery={"chunk_size": 10, "attempts": 3, "timeout_seconds": 5}),
+        pipeline=configured(pipeline, delivery=ONE_AT_A_TIME),
         now=today + timedelta(hours=12),
     )

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from daily_run import CRM_NAME, Company, assert_conserved, assert_ledger_matches_meta
+from load_process import kill, start_worker, wait_until
 from psycopg import sql
 
 from crm_to_meta.errors import (
@@ -34,29 +28,8 @@ if TYPE_CHECKING:
 
     from crm_to_meta.meta_answers import Answer
 
-INCLUDE = Path(__file__).parents[2] / "include"
-DEADLINE_S = 20
+TOO_OLD = 2804003
 SUBCODES = (2804019, 2804050, 2804003, 2804004, 2804009, 2804043)
-
-# What a worker does, in a process of its own that can be killed.
-WORKER = """
-import json, sys
-from datetime import datetime
-import psycopg
-from crm_to_meta.load import load
-from crm_to_meta.meta_client import MetaClient, MetaSettings
-from crm_to_meta.models import Mode, Shard
-from crm_to_meta.pipeline import Pipeline
-
-given = json.load(sys.stdin)
-with psycopg.connect(given["database"], autocommit=True) as connection, MetaClient(
-    MetaSettings(**given["meta"]), timeout_s=60
-) as client:
-    load(
-        connection, Pipeline.model_validate(given["pipeline"]), Shard(**given["shard"]), client, mode=Mode.LIVE,
-        sleep=lambda _: None, now=lambda: datetime.fromisoformat(given["now"]),
-    )
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -70,48 +43,6 @@ def prepare(company: Company, number: int = 35) -> tuple[Shard, list[str]]:
     ids = company.record_sound(number)
     (shard,) = company.prepare().shards
     return shard, ids
-
-
-def start_worker(company: Company, shard: Shard) -> subprocess.Popen[str]:
-    """Start `load` of a shard as a process."""
-    info = company.warehouse.info
-    given = {
-        "database": f"host={info.host} user={info.user} dbname={info.dbname}",
-        "meta": {
-            "dataset_id": company.stand_in.dataset_id,
-            "crm_name": CRM_NAME,
-            "token": company.token,
-            "base_url": company.stand_in.base_url,
-        },
-        "pipeline": company.pipeline.model_dump(mode="json"),
-        "shard": {"run_key": shard.run_key, "shard_no": shard.shard_no, "first_row": shard.first_row,
-                  "last_row": shard.last_row},
-        "now": company.now.isoformat(),
-    }  # fmt: skip
-    worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER],
-        stdin=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(INCLUDE)},
-    )
-    assert worker.stdin is not None
-    with worker.stdin as stdin:
-        json.dump(given, stdin)
-    return worker
-
-
-def kill(worker: subprocess.Popen[str]) -> None:
-    """Kill -9."""
-    worker.send_signal(signal.SIGKILL)
-    assert worker.wait() == -signal.SIGKILL
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    end = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def doubtful_ids(company: Company) -> set[str]:
@@ -156,16 +87,23 @@ def test_repeated_load_sends_nothing(company: Company) -> None:
     ("seed", "poisoned"), [(1, 1), (2, 4), (3, 12), (4, 35)], ids=["one", "a few", "many", "all of them"]
 )
 def test_poisoned_events_are_isolated(company: Company, seed: int, poisoned: int) -> None:
-    """Events that Meta refuses, anywhere in the chunks, are rejected with Meta's subcode; all others are delivered."""
+    """Events that Meta refuses, anywhere in the chunks, are rejected with its subcode; all others are delivered."""
     ids = company.record_sound(35)
     rng = random.Random(seed)  # noqa: S311 - a test's own choice
     subcode_of = {event_id: rng.choice(SUBCODES) for event_id in rng.sample(ids, poisoned)}
     company.stand_in.set_settings(poisoned_event_ids=subcode_of)
     day = company.run_day()
-    rejected = {event_id: row["reason"] for event_id, row in company.ledger().items() if row["status"] == "rejected"}
+    refused = {
+        event_id: (row["status"], row["reason"])
+        for event_id, row in company.ledger().items()
+        if row["status"] != "delivered"
+    }
 
     assert day.errors == []
-    assert rejected == {event_id: f"meta_{subcode}" for event_id, subcode in subcode_of.items()}
+    assert refused == {
+        event_id: ("expired", "event_too_old") if subcode == TOO_OLD else ("rejected", f"meta_{subcode}")
+        for event_id, subcode in subcode_of.items()
+    }
     assert company.received_ids() == [event_id for event_id in ids if event_id not in subcode_of]
     assert_conserved(company, day.run_key)
 
@@ -240,7 +178,7 @@ STOPS: dict[str, tuple[dict[str, Any], str]] = {
     "token unknown": ({"token": "mistyped"}, "auth_190"),
     "dataset unknown": ({"settings": {"dataset_ids": ["4711"]}}, "configuration_100_33"),
     "version gone": ({"settings": {"versions": ["v99.0"]}}, "configuration_2635"),
-    "no permission": ({"error": {"code": 100, "message": "(#100) Missing permissions"}}, "configuration_100"),
+    "app secret": ({"error": {"code": 100, "type": "GraphMethodException"}}, "configuration_100"),
     "permission 200": ({"error": {"code": 200}}, "auth_200"),
 }
 
@@ -321,6 +259,7 @@ def test_rate_limit_is_left_to_a_later_try(company: Company, fault: dict[str, An
         company.load(shard)
     after_limit = company.statuses()
     company.stand_in.clear_faults()
+    company.end_pauses()
     company.load(shard)
 
     assert raised.value.retry_after_s == retry_after_s
@@ -696,6 +635,7 @@ def test_worker_that_wakes_up_sends_nothing_that_its_successor_sent(
             tries.append("the second, while the first is asleep after its first request")
             with pytest.raises(RateLimitedError):
                 company.load(shard)  # refused as a whole, one half delivered, then limited
+            company.end_pauses()
 
     end_request = Journal.end_request
     monkeypatch.setattr(Journal, "end_request", fall_asleep)

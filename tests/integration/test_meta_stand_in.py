@@ -539,8 +539,12 @@ def test_usage_rises_with_each_request(stand_in: StandIn) -> None:
 
 def test_business_usage_has_metas_members(stand_in: StandIn) -> None:
     """The business header is a list per id, with the minutes until access is regained."""
-    stand_in.set_settings(usage={"business": {"business_id": "7", "estimated_time_to_regain_access": 12}})
+    business = {"business_id": "7", "call_count": 60, "estimated_time_to_regain_access": 12}
+    stand_in.set_settings(usage={"business": business, "rise_per_request": 40})
+    below = json.loads(send(stand_in, make_event()).headers["x-business-use-case-usage"])["7"]
     (entry,) = json.loads(send(stand_in, make_event()).headers["x-business-use-case-usage"])["7"]
+
+    assert [told["estimated_time_to_regain_access"] for told in below] == [0]
 
     assert entry["estimated_time_to_regain_access"] == 12
     assert entry.keys() >= {"type", "call_count", "total_cputime", "total_time", "ads_api_access_tier"}

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crm_to_meta.meta_answers import Action, Answer, classify
+from crm_to_meta.meta_answers import RULES, Action, Answer, Rule, classify
 
 SHARED_FOLDER = Path(__file__).resolve().parents[2].parent / "shared"  # as in tests/conftest.py
 VECTORS = SHARED_FOLDER / "vectors" / "meta_errors.json"
 ACTIONS_OF_CATEGORY = {
     "success": {Action.DELIVERED},
-    "transient": {Action.RETRY, Action.IN_DOUBT},  # in doubt: sent again as well, and counted
+    "transient": {Action.RETRY, Action.REDUCE, Action.IN_DOUBT},  # in doubt: sent again as well, and counted
     "rate-limit": {Action.RATE_LIMIT},
     "auth": {Action.AUTH},
     "config": {Action.CONFIGURATION},
@@ -81,7 +81,8 @@ def test_text_in_any_language_changes_nothing(vector: dict[str, Any]) -> None:
 # --- The table of codes -----------------------------------------------------------------------------------------------
 
 TABLE = {
-    Action.RETRY: [(1, None), (2, None), (2, 1504044), (21009, None)],
+    Action.REDUCE: [(1, None)],
+    Action.RETRY: [(2, None), (2, 1504044), (21009, None)],
     Action.RATE_LIMIT: [
         *((code, None) for code in (4, 17, 32, 341, 368, 613, *range(80000, 80010), 80014)),
         *[(4, 1504022), (4, 1504039), (17, 2446079), (80004, 2446079), (613, 1487742), (613, 5044001)],
@@ -132,20 +133,33 @@ def test_the_transient_flag_decides_nothing(is_transient: bool) -> None:  # noqa
 
 
 @pytest.mark.parametrize(
-    ("message", "action"),
+    ("error_type", "subcode", "action"),
     [
-        ("(#100) Missing permissions", Action.CONFIGURATION),
-        ("(#100) Missing permissions on dataset 1", Action.CONFIGURATION),
-        ('(#100) Unexpected key "x" on param "$[\'data\'][0]".', Action.PAYLOAD),
-        ("it said: (#100) Missing permissions", Action.PAYLOAD),
-        (["(#100) Missing permissions"], Action.PAYLOAD),
-        (None, Action.PAYLOAD),
+        ("GraphMethodException", None, Action.CONFIGURATION),  # appsecret_proof
+        ("GraphMethodException", 2804036, Action.PAYLOAD),
+        ("OAuthException", None, Action.PAYLOAD),
+        (["GraphMethodException"], None, Action.PAYLOAD),
+        (None, None, Action.PAYLOAD),
     ],
     ids=repr,
 )
-def test_a_missing_permission_under_code_100_is_not_bisected(message: object, action: Action) -> None:
-    """No event is at fault then. It has no subcode, and `message` is the one text that is not localised."""
-    assert action_of(400, error_body(100, message=message)) is action
+def test_code_100_without_a_subcode_is_told_apart_by_its_type(
+    error_type: object, subcode: int | None, action: Action
+) -> None:
+    """A wrong app secret has code 100 like a bad event; the type of the error is no text, and is another one."""
+    assert action_of(400, error_body(100, subcode, type=error_type)) is action
+
+
+@pytest.mark.parametrize("message", ["(#100) Missing permissions", "Unsupported post request", "", None, ["x"]])
+def test_no_message_changes_what_is_done(message: object) -> None:
+    """Texts are localised and change; a missing permission under code 100 shows by refusing everything (ADR 0006)."""
+    assert action_of(400, error_body(100, message=message)) is Action.PAYLOAD
+
+
+def test_each_rule_has_a_source_and_the_last_one_fits_everything() -> None:
+    """The table says where each line comes from, and leaves no answer without an action."""
+    assert all(rule.source for rule in RULES)
+    assert RULES[-1] == Rule(action=Action.IN_DOUBT, source=RULES[-1].source)
 
 
 def test_an_oauth_error_without_a_code_is_about_the_token() -> None:
@@ -313,6 +327,46 @@ def test_whatever_comes_is_classified_and_fits_its_record(
 
 
 # --- What an answer carries -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "place"),
+    [
+        ({"message": '(#100) Unexpected key "x" on param "$[\'data\'][0]".'}, 0),
+        ({"error_user_msg": "$['data'][7]['user_data']['em'] ist ungültig."}, 7),
+        ({"error_data": {"blame_field_specs": [["$['data'][3]"]]}}, 3),
+        ({"error_data": '{"blame_field_specs":[["$[\'data\'][3]"]]}'}, 3),
+        ({"message": "$['data'][2]", "error_user_msg": "$['data'][2]['event_time']"}, 2),
+        ({"message": "$['data'][2] and $['data'][4]"}, None),
+        ({"message": "$['data'][10]"}, None),
+        ({"message": "$['data'][99999999999]"}, None),
+        ({"message": "$['data'][-1]", "error_data": 5, "error_user_msg": None}, None),
+        ({}, None),
+    ],
+    ids=repr,
+)
+def test_the_place_of_a_fault_is_a_hint(members: dict[str, Any], place: int | None) -> None:
+    """Where Meta names exactly one of the events that were sent, the answer says which; it changes nothing else."""
+    answer = classify(400, error_body(100, 2804019, **members), events=10)
+
+    assert (answer.place, answer.action) == (place, Action.PAYLOAD)
+
+
+@pytest.mark.parametrize(
+    ("message", "ended"),
+    [
+        (
+            "Session has expired on Sunday, 22-Nov-26 08:00:00 PST. The time is Sunday, 22-Nov-26 09:10:11 PST.",
+            "22-Nov-26 08:00:00 PST",
+        ),
+        ("The access token jane@example.com has expired.", None),
+        (["22-Nov-26"], None),
+        (None, None),
+    ],
+)
+def test_an_expired_token_says_since_when(message: object, ended: str | None) -> None:
+    """The first date of Meta's message is passed on to whoever has to renew the token, and nothing else of it."""
+    assert classify(400, error_body(190, 463, message=message), events=1).token_ended == ended
 
 
 def test_an_answer_carries_ids_and_numbers() -> None:

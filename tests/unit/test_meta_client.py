@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import hmac
 import io
 import logging
 import pickle
 import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,10 +36,11 @@ from crm_to_meta.meta_answers import Action, Answer
 from crm_to_meta.meta_client import DEFAULT_API_VERSION, MetaClient, MetaSettings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 TOKEN = "EAABwzLixnjYBO0secret"
+APP_SECRET = "0123456789abcdef0123456789abcdef"
 SETTINGS = MetaSettings(dataset_id="1261294122522559", crm_name="Codex CRM", token=TOKEN)
 BODY = b'{"data":[\n{"event_name":"Lead"}\n]}'
 POOL: Any = urllib3.HTTPSConnectionPool("graph.facebook.com")
@@ -69,7 +78,7 @@ class BrokenBody(io.RawIOBase):
         super().__init__()
         self._error = error
 
-    def stream(self, *args: Any, **kwargs: Any) -> Any:
+    def read1(self, *args: Any, **kwargs: Any) -> Any:
         """Raise instead of returning bytes."""
         raise self._error
 
@@ -147,7 +156,7 @@ def test_a_request_has_both_time_limits() -> None:
 def test_without_a_transport_requests_own_is_used() -> None:
     """The transport is for tests; without it the client makes its own and closes it."""
     with MetaClient(SETTINGS, timeout_s=60) as client:
-        adapter = client._session.get_adapter(SETTINGS.events_url)
+        adapter = client._session().get_adapter(SETTINGS.events_url)
 
     assert isinstance(adapter, requests.adapters.HTTPAdapter)
     assert adapter.max_retries.total == 0, "a retry nobody wrote down would break the write-ahead law"
@@ -168,12 +177,26 @@ def test_the_token_is_in_the_header_alone() -> None:
     assert [name for name, value in request.headers.items() if TOKEN in value] == ["Authorization"]
 
 
+def test_an_app_secret_proves_whose_request_it_is() -> None:
+    """The proof is Meta's: hex of HMAC-SHA256 over the token. The secret itself is nowhere; without one nothing is."""
+    meta, plain = FakeMeta(response()), FakeMeta(response())
+    send(meta, replace(SETTINGS, app_secret=APP_SECRET))
+    send(plain)
+    (request,) = meta.requests
+    proof = hmac.new(APP_SECRET.encode(), TOKEN.encode(), hashlib.sha256).hexdigest()
+
+    assert request.url == f"{SETTINGS.events_url}?appsecret_proof={proof}"
+    assert APP_SECRET not in f"{request.url}{request.headers}{request.body!r}"
+    assert APP_SECRET not in repr(replace(SETTINGS, app_secret=APP_SECRET))
+    assert plain.requests[0].url == SETTINGS.events_url
+
+
 def test_no_text_of_ours_shows_the_token() -> None:
     """Settings and client can be logged, and a failure carries no text."""
     client = MetaClient(SETTINGS, timeout_s=60, transport=FakeMeta())
     answer = send(FakeMeta(requests.ConnectionError(f"url: /?access_token={TOKEN}")))
 
-    for shown in (SETTINGS, client, answer, client._session, client._session.auth):
+    for shown in (SETTINGS, client, answer, client._session(), client._session().auth):
         assert TOKEN not in repr(shown)
         assert TOKEN not in str(shown)
     assert TOKEN not in SETTINGS.events_url
@@ -284,6 +307,118 @@ def test_a_refused_connection_is_a_retry_for_real() -> None:
     assert answer.action is Action.RETRY
 
 
+# --- Servers that misbehave, for real ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def served(answer: Callable[[socket.socket], None]) -> Iterator[tuple[MetaSettings, list[int]]]:
+    """Listen on the loopback address; each request of each connection is answered by the function.
+
+    Yields settings that lead there, and a list that grows by one for each connection.
+    """
+    connections: list[int] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return
+            connections.append(1)
+            threading.Thread(target=talk, args=[peer], daemon=True).start()
+
+    def talk(peer: socket.socket) -> None:
+        with peer, suppress(OSError):
+            while read_request(peer):
+                answer(peer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield MetaSettings(dataset_id="1", crm_name="c", token=TOKEN, base_url=base_url), connections
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def read_request(peer: socket.socket) -> bytes:
+    """Return a whole request; nothing where the client hung up."""
+    data = b""
+    while not data.endswith(BODY):
+        block = peer.recv(65536)
+        if not block:
+            return b""
+        data += block
+    return data
+
+
+def http(body: bytes, *, length: int | None = None) -> bytes:
+    """Return a 200 with a body."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body) if length is None else length, body)
+
+
+SUCCESS = http(b'{"events_received":1}')
+
+
+@pytest.mark.parametrize("start", [0, 20, len(SUCCESS) - 12], ids=["status line", "headers", "body"])
+def test_an_answer_that_drips_is_given_up(start: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, the answer does not: the worker is not kept longer than a request may take."""
+    monkeypatch.setattr("crm_to_meta.meta_client._CONNECT_TIMEOUT_S", 0.1)
+
+    def drip(peer: socket.socket) -> None:
+        peer.sendall(SUCCESS[:start])
+        for byte in SUCCESS[start:]:
+            peer.sendall(bytes([byte]))
+            time.sleep(0.2)
+
+    with served(drip) as (settings, _), MetaClient(settings, timeout_s=0.5) as client:
+        answer = client.send_events(BODY, events=1)
+
+    assert answer.action is Action.IN_DOUBT
+    assert answer.duration_ms < 5000
+
+
+@pytest.mark.parametrize("length", [None, 1 << 40], ids=["true length", "endless"])
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(length: int | None) -> None:
+    """A megabyte is read at most, whatever is sent; the outcome is unknown."""
+    sent = []
+
+    def flood(peer: socket.socket) -> None:
+        page = b"<html>" + b" " * (3 << 20)
+        peer.sendall(http(b"", length=length or len(page)))
+        for start in range(0, len(page), 65536):
+            peer.sendall(page[start : start + 65536])
+            sent.append(1)
+
+    with served(flood) as (settings, _), MetaClient(settings, timeout_s=5) as client:
+        answer = client.send_events(BODY, events=1)
+
+    assert (answer.action, answer.http_status) == (Action.IN_DOUBT, 200)
+
+
+def test_a_packed_answer_is_not_unpacked() -> None:
+    """None is asked for; one that comes all the same may be a bomb, and says nothing."""
+    bomb = gzip.compress(b'{"events_received":1}')
+    meta = FakeMeta(response(200, bomb, {"Content-Encoding": "gzip"}))
+    answer = send(meta)
+
+    assert meta.requests[0].headers["Accept-Encoding"] == "identity"
+    assert "Content-Encoding" not in meta.requests[0].headers, "Meta is not known to take packed bodies"
+    assert answer.action is Action.IN_DOUBT
+
+
+def test_a_thread_keeps_its_connection() -> None:
+    """A handshake for each request would cost more than the request."""
+    with (
+        served(lambda peer: peer.sendall(SUCCESS)) as (settings, connections),
+        MetaClient(settings, timeout_s=5) as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        answers = [client.send_events(BODY, events=1) for _ in range(5)]
+        answers += pool.map(lambda _: client.send_events(BODY, events=1), range(6))
+
+    assert {answer.action for answer in answers} == {Action.DELIVERED}
+    assert 2 <= len(connections) <= 3
+
+
 # --- Settings ---------------------------------------------------------------------------------------------------------
 
 EXTRA = {"dataset_id": "1261294122522559", "crm_name": "Codex CRM"}
@@ -314,6 +449,14 @@ def test_blanks_around_settings_do_not_count() -> None:
     )
 
     assert settings == SETTINGS
+
+
+def test_app_secret_and_partner_agent_are_read_where_they_are_given() -> None:
+    """Both are optional."""
+    settings = read(app_secret=f" {APP_SECRET} ", partner_agent="agency-1")
+
+    assert settings == replace(SETTINGS, app_secret=APP_SECRET, partner_agent="agency-1")
+    assert (SETTINGS.app_secret, SETTINGS.partner_agent) == ("", "")
 
 
 def test_a_dataset_id_may_be_a_number() -> None:
@@ -347,6 +490,8 @@ DATASET = "extra `dataset_id` must be the dataset's number (Events Manager, Sett
 CRM_NAME = "extra `crm_name` is empty; Meta shows it as the source of the events."
 VERSION = "extra `api_version` must look like v24.0."
 PASSWORD = "the password must be the access token; it is empty or has blanks in it."
+SECRET = "extra `app_secret` must be the app's secret (32 hex digits; App settings, Basic) or left out."
+AGENT = "extra `partner_agent` must be at most 100 plain ASCII characters."
 BASE_URL = (
     "extra `base_url` must be like https://graph.facebook.com, without a login or a query; http is for this computer "
     "alone."

@@ -460,6 +460,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "delivery.expiry_margin_minutes": {"delivery": {"expiry_margin_minutes": 30}},
     "delivery.test_events": {"delivery": {"test_events": 5}},
     "delivery.attempts": {"delivery": {"attempts": 3}},
+    "delivery.concurrency": {"delivery": {"concurrency": 8}},
     "delivery.timeout_seconds": {"delivery": {"timeout_seconds": 30}},
 }
 

@@ -7,12 +7,15 @@ import pytest
 from crm_to_meta.models import BatchReason, Reason
 from crm_to_meta.normalization import DropReason
 from crm_to_meta.reason_texts import (
+    APP_SECRET_REFUSED,
     BATCH_TEXTS,
     DATASET_UNSEEN,
     DROP_TEXTS,
     META_TEXTS,
     PERMISSION_MISSING,
     REASON_TEXTS,
+    TOKEN_EXPIRED,
+    TOKEN_OWNER,
     TOKEN_REFUSED,
     VERSION_GONE,
     ReasonText,
@@ -73,13 +76,14 @@ def test_a_reason_of_another_version_is_no_error() -> None:
     ("stop_reason", "text"),
     [
         ("auth_190", TOKEN_REFUSED),
-        ("auth_190_463", TOKEN_REFUSED),
+        ("auth_190_463", TOKEN_EXPIRED),
+        ("auth_190_460", TOKEN_OWNER),
         ("auth_102", TOKEN_REFUSED),
         ("auth_200", PERMISSION_MISSING),
         ("auth_10", PERMISSION_MISSING),
         ("configuration_2635", VERSION_GONE),
         ("configuration_100_33", DATASET_UNSEEN),
-        ("configuration_100", DATASET_UNSEEN),
+        ("configuration_100", APP_SECRET_REFUSED),
     ],
 )
 def test_what_stopped_a_run_is_explained(stop_reason: str, text: ReasonText) -> None:

@@ -93,7 +93,7 @@ def test_every_outcome_has_its_words() -> None:
     from crm_to_meta.report.words import OUTCOME_WORDS
 
     assert set(_OUTCOMES) == set(Action)
-    assert set(OUTCOME_WORDS) == {"sending", *_OUTCOMES.values()}
+    assert set(OUTCOME_WORDS) == {"sending", "refused_alone", *_OUTCOMES.values()}
 
 
 def test_every_pattern_of_a_bar_is_drawn() -> None:

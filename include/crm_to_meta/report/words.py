@@ -57,6 +57,7 @@ STATE_NAMES: Final = {
 OUTCOME_WORDS: Final = {
     "delivered": Words("Delivered", "Meta took all events of the request."),
     "payload_refused": Words("Refused", "An event was at fault: Meta took none, and the request was cut in halves."),
+    "refused_alone": Words("Refused, not believed", "A single event was refused, and so was everything else tried."),
     "not_processed": Words("Not processed", "Meta took none for now; they were tried again or wait for the next run."),
     "rate_limited": Words("Asked to wait", "Meta limits how often it may be called."),
     "stopped": Words("Stopped", "Token, permission or dataset: no event was at fault, and the run stopped sending."),

@@ -17,6 +17,7 @@ Ending = Literal["complete", "reset", "cut"]
 
 INVALID_PARAMETER: Final = 100  # Meta, "Error Reference"
 INVALID_TOKEN: Final = 190  # Meta, "Handle Errors"
+PERMISSION_MISSING: Final = 200  # Meta, "Handle Errors"
 UNUSABLE_VERSION: Final = 2635  # Meta, "Error Reference"
 UNCLASSIFIED: Final = 5  # in none of Meta's documented classes: a client must stop and show it
 

@@ -43,6 +43,7 @@ async def receive_events(version: str, dataset_id: str, request: Request, stand_
         raw_body=await request.body(),
         authorization=request.headers.get("authorization", ""),
         query_token=request.query_params.get("access_token"),
+        query_proof=request.query_params.get("appsecret_proof"),
         content_type=request.headers.get("content-type", ""),
         content_encoding=request.headers.get("content-encoding", ""),
     )

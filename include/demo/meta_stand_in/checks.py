@@ -5,10 +5,13 @@ The order is version, token, dataset, body. Which of several faults the real Met
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import math
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, NoReturn
 
 from pydantic import SecretStr
@@ -24,6 +27,8 @@ REQUEST_KEYS: Final = frozenset({  # "Using the API"; STRICT: what Meta does wit
     "namespace_id", "upload_id", "upload_tag", "upload_source",
 })  # fmt: skip
 
+TOKEN_EXPIRED_AGO: Final = timedelta(hours=1)
+TIME: Final = "%A, %d-%b-%y %H:%M:%S %Z"  # recorded answer
 HALF_CHARACTER: Final = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a surrogate pair: on its own no text can hold it
 
 TokenPlace = Literal["header", "query", "body"]
@@ -38,6 +43,7 @@ class Call:
     raw_body: bytes
     authorization: str = ""
     query_token: str | None = None
+    query_proof: str | None = None
     content_type: str = ""
     content_encoding: str = ""
 
@@ -90,8 +96,10 @@ def check_call(
     """The events, all of them sound; or `RefusedError`."""
     check_encoding(call)
     check_version(call.version, settings)
-    check_token(find_token(call, body), settings)
+    token = check_token(find_token(call, body), settings)
+    check_proof(call, token, settings)
     check_dataset(call.dataset_id, settings)
+    check_permission(token, settings)
     events = check_body(call, body)
     check_events(events, rules)
     return [event for event in events if isinstance(event, dict)]
@@ -112,14 +120,34 @@ def check_version(version: str, settings: Settings) -> None:
         raise RefusedError(text, code=answers.UNUSABLE_VERSION)
 
 
-def check_token(found: tuple[str, TokenPlace] | None, settings: Settings) -> None:
+def check_token(found: tuple[str, TokenPlace] | None, settings: Settings) -> SecretStr:
+    """The token, where it is good for anything at all."""
     if found is None:
         raise RefusedError("An access token is required.", code=answers.INVALID_TOKEN)
     secret = SecretStr(found[0])
     if secret in settings.expired_tokens:
-        raise RefusedError("The access token has expired.", code=answers.INVALID_TOKEN, subcode=answers.TOKEN_EXPIRED)
-    if secret not in settings.tokens:
+        now = datetime.fromtimestamp(settings.read_clock(), UTC)
+        text = f"The access token expired on {now - TOKEN_EXPIRED_AGO:{TIME}}. It is now {now:{TIME}}."
+        raise RefusedError(text, code=answers.INVALID_TOKEN, subcode=answers.TOKEN_EXPIRED)
+    if secret not in [*settings.tokens, *settings.powerless_tokens]:
         raise RefusedError("The access token is not valid.", code=answers.INVALID_TOKEN)
+    return secret
+
+
+def check_proof(call: Call, token: SecretStr, settings: Settings) -> None:
+    """As "Secure Graph API Calls" has it: hex of HMAC-SHA256, keyed by the app secret, over the token."""
+    if settings.app_secret is None:
+        return
+    key, message = settings.app_secret.get_secret_value().encode(), token.get_secret_value().encode()
+    if call.query_proof != hmac.new(key, message, hashlib.sha256).hexdigest():
+        raise RefusedError(
+            "The appsecret_proof is absent or wrong.", code=answers.INVALID_PARAMETER, error_type="GraphMethodException"
+        )
+
+
+def check_permission(token: SecretStr, settings: Settings) -> None:
+    if token in settings.powerless_tokens:
+        raise RefusedError("(#200) The permission for this is missing.", code=answers.PERMISSION_MISSING)
 
 
 def check_dataset(dataset_id: str, settings: Settings) -> None:

@@ -78,7 +78,7 @@ def check_event(index: int, event: object, rules: EventRules) -> None:
     custom_data = check_origin(index, event)
     check_money(index, custom_data, is_purchase=event["event_name"] == "Purchase")
     check_customer(index, event)
-    check_known_bad(event, rules)
+    check_known_bad(index, event, rules)
 
 
 def check_keys(members: Iterable[str], known: AbstractSet[str], *, place: str) -> None:
@@ -176,11 +176,13 @@ def check_plain(index: int, key: str, value: object) -> None:
         raise malformed_event(index, "user_data", key, why="must not be hashed")
 
 
-def check_known_bad(event: Mapping[str, object], rules: EventRules) -> None:
+def check_known_bad(index: int, event: Mapping[str, object], rules: EventRules) -> None:
     """What only Meta can know: deleted leads, and events that a test has declared poisoned."""
     user_data = event.get("user_data")
     if isinstance(user_data, dict) and user_data.get("lead_id") in rules.deleted_lead_ids:
         raise refused_event(answers.LEAD_ID_INVALID)
     subcode = rules.poisoned_event_ids.get(str(event["event_id"]))
+    if subcode == answers.EVENT_MALFORMED:  # the one of which Meta names the place
+        raise malformed_event(index, why="cannot be read")
     if subcode is not None:
         raise refused_event(subcode)

@@ -15,6 +15,7 @@ SERVED_VERSIONS: Final = frozenset({"v24.0", "v25.0", "v26.0"})  # Meta, "Versio
 DEFAULT_DATASET_ID: Final = "1261294122522559"
 DEFAULT_TOKEN: Final = "stand-in-token"
 DEFAULT_EXPIRED_TOKEN: Final = "expired-token"
+FULL_PERCENT: Final = 100
 
 
 class Load(BaseModel):
@@ -34,12 +35,21 @@ class Load(BaseModel):
 
 
 class BusinessLoad(Load):
-    """An entry of x-business-use-case-usage; the time to regain access is in minutes."""
+    """An entry of x-business-use-case-usage; the time to regain access is in minutes, and told once a limit is met."""
 
     business_id: str = "1000000000000001"
     type: str = "ads_management"
     estimated_time_to_regain_access: int = 0
     ads_api_access_tier: str = "standard_access"
+
+
+class AdAccountLoad(BaseModel):
+    """x-ad-account-usage; the time until it is reset is in seconds, and told at any time."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    acc_id_util_pct: float = 0
+    reset_time_duration: int = 0
 
 
 class Usage(BaseModel):
@@ -49,6 +59,7 @@ class Usage(BaseModel):
 
     app: Load | None = None
     business: BusinessLoad | None = None
+    ad_account: AdAccountLoad | None = None
     rise_per_request: float = Field(default=0, ge=0, description="percent points added with each request")
 
     def make_headers(self, requests_before: int) -> dict[str, str]:
@@ -57,10 +68,14 @@ class Usage(BaseModel):
         if self.app is not None:
             headers["x-app-usage"] = json.dumps(self.app.raise_by(rise))
         if self.business is not None:
-            plain = self.business.model_dump(include={"type", "estimated_time_to_regain_access", "ads_api_access_tier"})
-            headers["x-business-use-case-usage"] = json.dumps(
-                {self.business.business_id: [plain | self.business.raise_by(rise)]}
-            )
+            load = self.business.raise_by(rise)
+            regain = self.business.estimated_time_to_regain_access if max(load.values()) >= FULL_PERCENT else 0
+            plain = self.business.model_dump(include={"type", "ads_api_access_tier"})
+            entry = {**plain, **load, "estimated_time_to_regain_access": regain}
+            headers["x-business-use-case-usage"] = json.dumps({self.business.business_id: [entry]})
+        if self.ad_account is not None:
+            percent = min(FULL_PERCENT, self.ad_account.acc_id_util_pct + rise)
+            headers["x-ad-account-usage"] = json.dumps({**self.ad_account.model_dump(), "acc_id_util_pct": percent})
         return headers
 
 
@@ -73,6 +88,8 @@ class Settings(BaseModel):
     expired_tokens: list[SecretStr] = Field(
         default=[SecretStr(DEFAULT_EXPIRED_TOKEN)], description="answered by 190/463"
     )
+    powerless_tokens: list[SecretStr] = Field(default=[], description="lack the permission; answered by 200")
+    app_secret: SecretStr | None = Field(default=None, description="where set, requests must prove to be the app's own")
     dataset_ids: frozenset[str] = frozenset({DEFAULT_DATASET_ID})
     versions: frozenset[str] = SERVED_VERSIONS
     deleted_lead_ids: frozenset[int] = Field(default=frozenset(), description="answered by 100/2804036")
@@ -80,7 +97,11 @@ class Settings(BaseModel):
         default={}, description="event_id to the subcode that refuses its request"
     )
     usage: Usage | None = None
-    latency_ms: int = Field(default=0, ge=0, le=60_000, description="passes before each answer, after processing")
+    latency_ms: int = Field(default=0, ge=0, le=60_000, description="how long each answer takes at least")
+    only_counts: bool = Field(
+        default=False,
+        description="for benchmarks: events are neither checked nor kept, so that it is never the slow part",
+    )
     now_unix_s: int | None = Field(default=None, description="a clock that stands still, instead of the real one")
     now_offset_s: int = Field(default=0, description="added to the clock")
 

@@ -6,9 +6,11 @@ In: a `Call`. Out: an `Answer`, and what was accepted is in the journal.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from demo.meta_stand_in.answers import Answer, RefusedError, read_error_codes, success
 from demo.meta_stand_in.checks import Call, check_call, find_token, list_events, read_body
@@ -18,6 +20,8 @@ from demo.meta_stand_in.faults import Fault, FaultPlan, SlowFault
 from demo.meta_stand_in.journal import Journal
 from demo.meta_stand_in.settings import Settings
 from demo.meta_stand_in.tally import RequestRecord
+
+EVENT_ID_KEY: Final = b'"event_id":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,17 @@ class MetaStandIn:
 
     async def receive(self, call: Call, connection: Connection) -> Answer:
         """The answer to a request, after whatever delay the settings and the fault plan ask for."""
+        started = time.monotonic()
+        if self.settings.only_counts:
+            answer = success(call.raw_body.count(EVENT_ID_KEY))
+            await asyncio.sleep(self.settings.latency_ms / 1000 - (time.monotonic() - started))
+            return answer
         arrival = self._register(call)
         fault = arrival.fault
         if isinstance(fault, SlowFault) and fault.process != "first":
             await asyncio.sleep(fault.seconds)
         answer = self._settle(arrival)
-        delay_s = self.settings.latency_ms / 1000
+        delay_s = max(0.0, self.settings.latency_ms / 1000 - (time.monotonic() - started))
         if isinstance(fault, SlowFault) and fault.process == "first":
             delay_s += fault.seconds
         if delay_s:

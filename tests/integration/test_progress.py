@@ -1,0 +1,45 @@
+"""How far a load is: in the task's log, and on the terminal of `make run`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from demo.progress import SendingProgress
+
+if TYPE_CHECKING:
+    import pytest
+    from daily_run import Company
+
+
+def test_long_load_tells_how_far_it_is(
+    company: Company, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events done and to be done, rate, time left and requests; whatever became of the events, all are counted."""
+    monkeypatch.setattr("crm_to_meta.load_progress.TELL_EVERY_S", 0.0)
+    caplog.set_level(logging.INFO, "crm_to_meta")
+    company.judges_rows = False
+    ids = company.record_sound(35)
+    company.stand_in.set_settings(poisoned_event_ids={ids[3]: 2804050})
+    company.run_day()
+    told = [record.getMessage() for record in caplog.records if record.name == "crm_to_meta"]
+
+    assert " of 35 events, " in told[0]
+    assert " left, " in told[0]
+    assert "35 of 35 events, " in told[-1]
+    assert told[-1].endswith(f"{len(company.requests())} requests")
+
+
+def test_terminal_shows_what_is_sent_so_far(company: Company) -> None:
+    """Nothing before the first request; then how many events of the run Meta has taken."""
+    company.judges_rows = False
+    company.record_sound(35)
+    (shard,) = company.prepare().shards
+    sending = SendingProgress()
+    before = sending.describe(company.warehouse, shard.run_key)
+    company.load(shard)
+    after = sending.describe(company.warehouse, shard.run_key)
+
+    assert before == ""
+    assert after.startswith("35 of 35 events, ")
+    assert after.endswith(", 4 requests")

@@ -1,0 +1,288 @@
+"""What Meta refuses: events at fault are found with few requests; what is at fault in all of them stops a load."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from daily_run import assert_conserved, assert_ledger_matches_meta
+
+from crm_to_meta.errors import AllRefusedError, DeliveryIncompleteError, MetaUnavailableError, RunTakenOverError
+from crm_to_meta.isolation import PROBES
+from crm_to_meta.load import load
+from crm_to_meta.models import Mode
+
+if TYPE_CHECKING:
+    from daily_run import Company
+
+SUBCODES = (2804050, 2804004, 2804009, 2804043)
+NAMES_THE_PLACE = 2804019
+TOO_OLD = 2804003
+EVERYTHING: dict[str, Any] = {"kind": "answer", "json": {"error": {"code": 100, "type": "OAuthException"}}}
+
+
+@pytest.fixture(autouse=True)
+def _rows_are_sound(company: Company) -> None:
+    """Great Expectations would take most of the time to say so."""
+    company.judges_rows = False
+
+
+def refused(company: Company) -> dict[str, tuple[str, str]]:
+    """Return status and reason of each event that is not delivered."""
+    rows = company.ledger().items()
+    return {event_id: (row["status"], row["reason"]) for event_id, row in rows if row["status"] != "delivered"}
+
+
+# Few of many ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_25_poisoned_events_among_10000_cost_25_events(company: Company, concurrency: int) -> None:
+    """Exactly these are rejected with their subcodes, all others arrive once, and the search stays within its bound."""
+    company.configure(delivery={"chunk_size": 1000, "concurrency": concurrency})
+    ids = company.record_sound(10_000)
+    rng = random.Random(25)  # noqa: S311 - a test's own choice
+    subcode_of = {event_id: rng.choice(SUBCODES) for event_id in rng.sample(ids, 25)}
+    company.stand_in.set_settings(poisoned_event_ids=subcode_of)
+    day = company.run_day()
+    requests = len(company.requests())
+
+    assert day.errors == []
+    assert refused(company) == {event_id: ("rejected", f"meta_{subcode}") for event_id, subcode in subcode_of.items()}
+    assert Counter(company.received_ids()) == dict.fromkeys(set(ids) - subcode_of.keys(), 1)
+    assert requests == len(company.stand_in.requests())
+    assert requests <= 2 * 25 * math.log2(10_000)
+    assert_conserved(company, day.run_key)
+
+
+def test_the_place_that_meta_names_is_looked_at_first(company: Company) -> None:
+    """Where Meta says which event is at fault, that one is sent alone, and its neighbours are found sound at once."""
+    company.configure(delivery={"chunk_size": 1000})
+    ids = company.record_sound(1000)
+    company.stand_in.set_settings(poisoned_event_ids={ids[137]: NAMES_THE_PLACE, ids[840]: NAMES_THE_PLACE})
+    day = company.run_day()
+
+    assert day.errors == []
+    assert refused(company) == dict.fromkeys([ids[137], ids[840]], ("rejected", f"meta_{NAMES_THE_PLACE}"))
+    assert len(company.requests()) <= 12
+
+
+def test_event_that_meta_finds_too_old_is_expired(company: Company) -> None:
+    """2804003 is about time, not about the event: it is expired, with the reason of all that is too old."""
+    ids = company.record_sound(10)
+    company.stand_in.set_settings(poisoned_event_ids={ids[4]: TOO_OLD})
+    day = company.run_day()
+
+    assert day.errors == []
+    assert refused(company) == {ids[4]: ("expired", "event_too_old")}
+    assert day.loadings[0].events == {"delivered": 9, "expired": 1}
+    assert_conserved(company, day.run_key)
+
+
+def test_too_old_is_a_rejection_where_the_event_may_have_arrived(company: Company) -> None:
+    """An event in doubt is never called expired: Meta may have it from the time before."""
+    (event_id,) = company.record_sound(1)
+    company.stand_in.set_settings(poisoned_event_ids={event_id: TOO_OLD})
+    company.stand_in.set_faults([{"kind": "reset_after", "when": {"nth": 1}}])
+    day = company.run_day()
+
+    assert day.errors == []
+    assert refused(company) == {event_id: ("rejected", f"meta_{TOO_OLD}")}
+    assert_conserved(company, day.run_key)
+
+
+def test_request_that_is_too_much_goes_out_in_halves(company: Company) -> None:
+    """Code 1 may ask for less data: what follows is half as large, not the same again."""
+    ids = company.record_sound(10)
+    too_much = {"kind": "answer", "status": 500, "json": {"error": {"code": 1}}, "when": {"more_than_events": 3}}
+    company.stand_in.set_faults([too_much])
+    day = company.run_day()
+
+    assert day.errors == []
+    assert company.received_ids() == ids
+    assert max(r["events"] for r in company.requests() if r["outcome"] == "delivered") <= 3
+    assert Counter(request["outcome"] for request in company.requests())["not_processed"] == 3
+    assert len(company.pauses) == 3
+
+
+def test_request_that_is_always_too_much_ends_the_try(company: Company) -> None:
+    """Halving is an attempt like any other: it does not go on for ever, and nothing is rejected."""
+    company.record_sound(10)
+    company.stand_in.set_faults([{"kind": "answer", "status": 500, "json": {"error": {"code": 1}}}])
+    (shard,) = company.prepare().shards
+    with pytest.raises(MetaUnavailableError):
+        company.load(shard)
+
+    assert len(company.requests()) == company.pipeline.delivery.attempts
+    assert company.statuses() == {"pending": 10}
+
+
+# All of them ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subcode", [2804050, NAMES_THE_PLACE, TOO_OLD], ids=["no place", "names the place", "too old"])
+def test_chunk_in_which_everything_is_refused_is_recognised_early(company: Company, subcode: int) -> None:
+    """A thousand refused events cost about twenty requests; none is rejected, and one sentence says what to do."""
+    company.configure(delivery={"chunk_size": 1000})
+    ids = company.record_sound(1000)
+    company.stand_in.set_settings(poisoned_event_ids=dict.fromkeys(ids, subcode))
+    day = company.run_day()
+
+    assert day.error_types == [AllRefusedError, DeliveryIncompleteError]
+    assert f"alike: {subcode}: " in str(day.errors[0])
+    assert company.statuses() == {"pending": 1000}
+    assert len(company.requests()) == 1 + PROBES
+    assert company.run_row(day.run_key)["stop_reason"] is None
+    assert_conserved(company, day.run_key)
+
+
+def test_what_all_events_had_in_common_is_mended_and_all_arrive(company: Company) -> None:
+    """The cleared load sends everything, also what was refused alone before."""
+    ids = company.record_sound(100)
+    company.configure(delivery={"chunk_size": 50})
+    company.stand_in.set_faults([EVERYTHING])
+    (shard,) = company.prepare().shards
+    with pytest.raises(AllRefusedError, match="make check"):
+        company.load(shard)
+    company.stand_in.clear_faults()
+    company.load(shard)
+    company.audit(shard.run_key)
+
+    assert sorted(company.received_ids()) == sorted(ids)
+    assert company.statuses() == {"delivered": 100}
+
+
+@pytest.mark.parametrize("events", [1, 5, 25])
+def test_refusal_without_a_subcode_is_no_rejection_while_meta_takes_nothing(company: Company, events: int) -> None:
+    """Code 100 alone may be a missing permission, however few events there are: they stay pending."""
+    company.configure(delivery={"shard_chunks": 1})
+    company.record_sound(events)
+    company.stand_in.set_faults([EVERYTHING])
+    day = company.run_day()
+
+    assert set(day.error_types) == {AllRefusedError, DeliveryIncompleteError}
+    assert company.statuses() == {"pending": events}
+
+
+def test_refusal_without_a_subcode_is_a_rejection_where_meta_takes_others(company: Company) -> None:
+    """Meta did take other events of the run, so the permission is there and this event is at fault."""
+    ids = company.record_sound(11)
+    company.stand_in.set_faults([{**EVERYTHING, "when": {"event_id": ids[10]}}])
+    day = company.run_day()
+
+    assert day.errors == []
+    assert refused(company) == {ids[10]: ("rejected", "meta_100")}
+
+
+def test_bad_chunk_holds_up_no_good_one(company: Company) -> None:
+    """A chunk of nothing but bad events waits until all others are through; then it is searched, and rejected."""
+    company.configure(delivery={"chunk_size": 30})
+    ids = company.record_sound(90)
+    company.stand_in.set_settings(poisoned_event_ids=dict.fromkeys(ids[:30], 2804050))
+    day = company.run_day()
+    sizes = [request["events"] for request in company.requests()]
+
+    assert day.errors == []
+    assert company.received_ids() == ids[30:]
+    assert refused(company) == dict.fromkeys(ids[:30], ("rejected", "meta_2804050"))
+    assert sizes[: 1 + PROBES + 2] == [30, *[1] * PROBES, 30, 30]
+    assert_conserved(company, day.run_key)
+
+
+def test_chunks_of_bad_events_have_a_share_of_requests(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Meta takes other events, bad chunks are isolated bit by bit: each try within its share, until all are."""
+    monkeypatch.setattr("crm_to_meta.load.MOST_ISOLATING_REQUESTS", 30)
+    company.configure(delivery={"chunk_size": 100})
+    ids = company.record_sound(200)
+    company.stand_in.set_settings(poisoned_event_ids=dict.fromkeys(ids[:100], 2804050))
+    (shard,) = company.prepare().shards
+    rejected = []
+    for _ in range(50):
+        try:
+            company.load(shard)
+        except AllRefusedError:
+            rejected.append(company.statuses()["rejected"])
+        else:
+            break
+    company.audit(shard.run_key)
+
+    assert rejected == sorted(set(rejected))
+    assert len(rejected) > 1
+    assert company.statuses() == {"rejected": 100, "delivered": 100}
+    assert company.received_ids() == ids[100:]
+
+
+def test_next_run_judges_anew(company: Company) -> None:
+    """Events that stayed pending since everything was refused are isolated once there is a sound one among them."""
+    ids = company.record_sound(30)
+    company.configure(delivery={"chunk_size": 100})
+    company.stand_in.set_settings(poisoned_event_ids=dict.fromkeys(ids, 2804050))
+    first = company.run_day()
+    more = company.record_sound(70)
+    second = company.run_day()
+
+    assert first.error_types == [AllRefusedError, DeliveryIncompleteError]
+    assert second.errors == []
+    assert refused(company) == dict.fromkeys(ids, ("rejected", "meta_2804050"))
+    assert sorted(company.received_ids()) == sorted(more)
+
+
+def test_test_run_tells_the_same(company: Company) -> None:
+    """A test run, which leaves the ledger alone, recognises a chunk in which everything is refused as well."""
+    company.configure(delivery={"chunk_size": 100, "test_events": 40})
+    company.record_sound(40)
+    company.stand_in.set_faults([EVERYTHING])
+    day = company.run_day(company.facts(mode=Mode.TEST), test_event_code="TEST1")
+    run = company.run_row(day.run_key)
+
+    assert day.error_types == [AllRefusedError, DeliveryIncompleteError]
+    assert (run["rejected"], run["pending"]) == (0, 40)
+
+
+def test_refusals_of_an_earlier_try_are_no_rejections(company: Company) -> None:
+    """A try that was replaced while it searched does not reject what its successor delivered."""
+    company.configure(delivery={"chunk_size": 40})
+    ids = company.record_sound(40)
+    (shard,) = company.prepare().shards
+    limited = {"kind": "answer", "json": {"error": {"code": 17}}, "headers": {"Retry-After": "1"}}
+    company.stand_in.set_faults([{**limited, "when": {"nth": 4}}, {**EVERYTHING, "when": {"to_request": 5}}])
+    tries = []
+
+    def fall_asleep(_: float) -> None:
+        tries.append("the second")
+        company.stand_in.clear_faults()
+        company.load(shard)
+
+    with company.client() as client, pytest.raises(RunTakenOverError):
+        load(
+            company.warehouse, company.pipeline, shard, client, mode=Mode.LIVE, sleep=fall_asleep,
+            now=lambda: company.now,
+        )  # fmt: skip
+
+    assert tries == ["the second"]
+    assert company.statuses() == {"delivered": 40}
+    assert sorted(company.received_ids()) == sorted(ids)
+    assert_ledger_matches_meta(company)
+
+
+def test_events_that_grow_too_old_in_a_pause_expire_before_the_next_attempt(company: Company) -> None:
+    """Each attempt looks at the clock: waiting never outlives the events."""
+    old = company.record_sound(3, event_time=company.now - timedelta(days=7) + timedelta(minutes=61))
+    young = company.record_sound(3)
+    (shard,) = company.prepare().shards
+    company.stand_in.set_faults(
+        [{"kind": "answer", "json": {"error": {"code": 17}}, "headers": {"Retry-After": "100"}, "when": {"nth": 1}}]
+    )
+    with company.client() as client:
+        result = load(
+            company.warehouse, company.pipeline, shard, client, mode=Mode.LIVE,
+            sleep=lambda seconds: company.move_clock(timedelta(seconds=seconds)), now=lambda: company.now,
+        )  # fmt: skip
+    statuses = {event_id: row["status"] for event_id, row in company.ledger().items()}
+
+    assert result.events == {"expired": 3, "delivered": 3}
+    assert statuses == {**dict.fromkeys(old, "expired"), **dict.fromkeys(young, "delivered")}
