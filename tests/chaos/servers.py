@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
-from subprocess import CalledProcessError
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,12 +71,7 @@ class Server:
                 process.kill()
         psutil.wait_procs(family, timeout=PATIENCE_S)
         self._running.close()
-        try:
-            self.postgres = self._start()
-        except (
-            CalledProcessError
-        ):  # PostgreSQL's bug 17731, where an unlogged table was being made: the second try works
-            self.postgres = self._start()
+        self.postgres = self._start()
 
     def stop(self) -> None:
         """Stop it in order."""

@@ -49,6 +49,29 @@ def test_that_it_keeps_its_data_and_stops(folder: Path) -> None:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_that_it_starts_after_it_was_killed_while_an_unlogged_table_was_made(folder: Path) -> None:
+    """PostgreSQL's own first start fails then, at what is left of the table (its bug 17731); the second one works."""
+    with running_postgres(folder) as server:
+        process = postmaster(folder)
+        with server.connect() as maker, server.connect() as other:
+            maker.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")  # the end of the transaction is not on disk
+            maker.execute("SELECT pg_reload_conf()")
+            maker.execute("CHECKPOINT")
+            maker.execute("BEGIN")
+            maker.execute("CREATE UNLOGGED TABLE staged (name text)")
+            other.execute("CREATE TABLE kept (name text)")
+            maker.execute("ROLLBACK")
+            family = [process, *process.children(recursive=True)]
+            for member in family:
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
+        psutil.wait_procs(family, timeout=PATIENCE_S)
+
+    with running_postgres(folder) as server, server.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+    assert "File exists" in (folder / "log").read_text()
+
+
 def test_that_it_starts_after_it_was_killed(folder: Path) -> None:
     """A server that was killed with everything it had open comes up again with its data."""
     with running_postgres(folder) as server:
