@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from crm_to_meta.field_text import DropReason
 from crm_to_meta.models import Reason
-from crm_to_meta.normalization import DropReason
 
 META_PREFIX: Final = "meta_"
 
