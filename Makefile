@@ -8,10 +8,10 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run preview check ui plan doubts erase test lint format types unit chaos bench-extract lock clean
+.PHONY: help install run preview check ui plan doubts erase test lint format types unit chaos bench bench-extract bench-validate bench-load lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 23
 
 run: install ## Send yesterday's stage changes: embedded parts, or yours from .env (DATE=, PIPELINE=, MODE=)
 	@$(BIN)/python -m demo.run
@@ -49,8 +49,24 @@ unit:
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under 98
 
-bench-extract: install ## Time extract on a big ledger (LEDGER=10000000 CANDIDATES=1000000)
+bench: install $(VENV)-bench/.installed ## Events per second beside Meta's SDK and beside the least possible (ROWS=1000000)
+	@$(VENV)-bench/bin/python benchmarks --rows $(or $(ROWS),1000000)
+
+bench-extract: install ## Seconds of extract on a big ledger, with its plan (LEDGER=10000000 CANDIDATES=1000000)
 	@$(BIN)/python benchmarks/extract.py --ledger $(or $(LEDGER),10000000) --candidates $(or $(CANDIDATES),1000000) --plan
+
+bench-validate: install ## Seconds and memory of validate, all rows good and all bad (ROWS=1000000)
+	@$(BIN)/python benchmarks/validate.py $(ROWS)
+
+bench-load: install ## Events per second of load, with 1 to 8 requests at a time, against a stand-in that takes 300 ms
+	@$(BIN)/python benchmarks/delivery.py
+
+$(VENV)-bench/.installed: requirements-bench.txt $(VENV)/.installed
+	@test -x $(VENV)-bench/bin/python || $(BIN)/python -m venv --without-pip $(VENV)-bench
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV)-bench $(BIN)/uv pip sync --quiet --require-hashes requirements-bench.txt
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(VENV)-bench/bin/python -c \
+		'import sysconfig; print(sysconfig.get_path("purelib"))')/worker.pth" # beside the SDK, the worker's own packages
+	@touch $@
 
 chaos: install ## Kill, pause and refuse everything, and check the laws (ROUNDS=20 SEED=1 JOBS=2)
 	@$(BIN)/python -W ignore tests/chaos --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(if $(JOBS),--jobs $(JOBS))
@@ -72,7 +88,7 @@ $(VENV)/.installed: requirements-dev.txt requirements-uv.txt
 	@touch $@
 
 lock: install ## Lock the packages of requirements*.in anew, with hashes, for Python 3.11 to 3.13
-	@for name in requirements-uv requirements requirements-dev; do \
+	@for name in requirements-uv requirements requirements-dev requirements-bench; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-emit-find-links --custom-compile-command 'make lock' --upgrade $$name.in --output-file $$name.txt || exit 1; done
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from crm_to_meta.chunks import build_body, encode_event
+from crm_to_meta.chunks import build_body, write_json
 from crm_to_meta.load import load
 from crm_to_meta.meta_client import MetaClient, MetaSettings
 from crm_to_meta.models import Mode, Shard
@@ -85,7 +85,7 @@ def _store_run(connection: Connection, shard: Shard, chunks: int) -> None:
     for chunk_no in range(chunks):
         event_ids = [uuid.uuid4() for _ in range(CHUNK_EVENTS)]
         events = [_event(event_id, number, now) for number, event_id in enumerate(event_ids)]
-        _store_chunk(connection, shard, chunk_no, event_ids, build_body([encode_event(event) for event in events]), now)
+        _store_chunk(connection, shard, chunk_no, event_ids, build_body([write_json(event) for event in events]), now)
     connection.execute("ANALYZE capi.delivery")
 
 

@@ -78,7 +78,7 @@ def _measure(server: EmbeddedPostgres, name: str, lead_id: str, rows: int) -> bo
         run_key = _stage(connection, lead_id, rows)
         scan_s = _time_scan(connection, run_key)
         conninfo = f"{connection.info.dsn} password={connection.info.password}"
-        child = subprocess.run(  # noqa: S603 - this very file
+        child = subprocess.run(
             [sys.executable, __file__, "--judge", conninfo, run_key], check=True, capture_output=True, text=True
         )
     figures: dict[str, Any] = json.loads(child.stdout)

@@ -17,8 +17,8 @@ finished. A backfill run takes its own day. The parameter `date` takes one day b
 
 **Clearing is safe.** Any task, the whole run, or a backfill with "All runs": what Meta has is not sent again.
 
-**Modes.** `live` sends. `preview` builds the same bytes and sends nothing. `test` sends a few events with a test event
-code; Meta may use those for measurement too.
+**Modes.** `live` sends. `preview` builds the same bytes, sends nothing and shows some of them in the log of `load`.
+`test` sends a few events with a test event code; Meta may use those for measurement too.
 
 **Where to look.** `capi.run` (a row per run), `capi.delivery` (per transition), `capi.request` (per request, with the
 `fbtrace_id` that Meta's support asks for), `capi.quality` (per rule). README.md explains every word.

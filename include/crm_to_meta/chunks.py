@@ -17,17 +17,17 @@ _BETWEEN: Final = b",\n"
 _FOOT: Final = b"\n]"
 
 
-def build_body(events: Sequence[bytes], *, test_event_code: str | None = None, partner_agent: str = "") -> bytes:
+def build_body(events: Sequence[str], *, test_event_code: str | None = None, partner_agent: str = "") -> bytes:
     """Return the body of one request.
 
     Args:
-        events: JSON of each event, in one line.
+        events: JSON of each event, in one line of ASCII.
         test_event_code: makes Meta show the events under "Test events".
         partner_agent: what an agency or platform agreed on with Meta; empty without one.
     """
     members = {"test_event_code": test_event_code, "partner_agent": partner_agent}
     tail = "".join(f',"{name}":{json.dumps(value)}' for name, value in members.items() if value)
-    return _HEAD + _BETWEEN.join(events) + _FOOT + tail.encode() + b"}"
+    return f"{_HEAD.decode()}{_BETWEEN.decode().join(events)}{_FOOT.decode()}{tail}}}".encode()
 
 
 def split_events(body: bytes) -> list[bytes]:
@@ -55,4 +55,9 @@ def drop_lead_id(event: bytes) -> bytes | None:
 
 def encode_event(event: dict[str, object]) -> bytes:
     """Return an event as one line of ASCII JSON."""
-    return json.dumps(event, separators=(",", ":")).encode()
+    return write_json(event).encode()
+
+
+def write_json(value: object) -> str:
+    """Write a value as events have it: ASCII JSON without blanks."""
+    return json.dumps(value, separators=(",", ":"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
-from crm_to_meta.chunks import build_body, encode_event
+from crm_to_meta.chunks import build_body, write_json
 from crm_to_meta.errors import ConfigurationError, WarehouseError
 from crm_to_meta.extract import read_source_columns
 from crm_to_meta.meta_answers import STOPPING, Action, Answer
@@ -65,9 +65,9 @@ def check_meta(client: MetaClient, settings: MetaSettings, *, now: datetime) -> 
     return Finding(part="Meta", is_good=False, sentence=f"{_why_unclear(answer, settings)}{trace}")
 
 
-def build_probe(crm_name: str, *, now: datetime) -> bytes:
+def build_probe(crm_name: str, *, now: datetime) -> str:
     """Return an event that Meta refuses for two reasons: its age, and a gender alone, which matches nobody."""
-    return encode_event({
+    return write_json({
         "event_name": "crm_to_meta_check",
         "event_time": int((now - PROBE_AGE).timestamp()),
         "event_id": str(uuid.uuid4()),

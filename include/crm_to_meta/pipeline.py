@@ -27,6 +27,12 @@ PIPELINES_FOLDER: Final = Path(__file__).resolve().parents[1] / "pipelines"
 META_MAX_EVENTS_PER_REQUEST: Final = 1_000  # "Using the API": at most 1,000 events in `data`
 META_MAX_EVENT_AGE: Final = timedelta(days=7)  # "Server Event Parameters": event_time up to 7 days before the request
 META_DEDUPLICATION_WINDOW: Final = timedelta(hours=48)  # "Handling Duplicate Events": the same event_id within 48 h
+# "Data Processing Options for US Users": the states that Limited Data Use can be asked for
+LIMITED_DATA_USE_STATES: Final = {
+    1000: "California", 1001: "Colorado", 1002: "Connecticut", 1003: "Florida", 1004: "Oregon", 1005: "Texas",
+    1006: "Montana", 1007: "Delaware", 1008: "Nebraska", 1009: "New Hampshire", 1010: "New Jersey", 1011: "Minnesota",
+    1012: "Maryland", 1013: "Rhode Island",
+}  # fmt: skip
 
 LONGEST_WAIT_IN_TASK_S: Final = 120.0  # longer pauses are left to Airflow's retry, which frees the worker
 _CONNECT_MARGIN_S: Final = 20.0
@@ -210,6 +216,35 @@ class Delivery(_Section):
         return META_MAX_EVENT_AGE - timedelta(minutes=self.expiry_margin_minutes)
 
 
+class DataProcessingOptions(_Section):
+    """What Meta may do with the events: "Data Processing Options for US Users" (Limited Data Use)."""
+
+    options: Annotated[tuple[Literal["LDU"], ...], Field(max_length=1)] | None = None
+    country: Literal[1] | None = None
+    state: int | None = None
+
+    @model_validator(mode="after")
+    def _say_where(self) -> Self:
+        """Meta finds the state of nobody by itself here: it would need an IP address, which a CRM does not have."""
+        if self.options and (self.country is None or self.state not in LIMITED_DATA_USE_STATES):
+            states = ", ".join(f"{number} {name}" for number, name in LIMITED_DATA_USE_STATES.items())
+            raise ValueError(f"LDU needs `country: 1` and a `state`, one of {states}")
+        if not self.options and (self.country is not None or self.state is not None):
+            raise ValueError("country and state stand beside `options: [LDU]` only")
+        return self
+
+    @property
+    def members(self) -> dict[str, list[str] | int]:
+        """Return what every event carries; nothing where the pipeline file does not mention it."""
+        if self.options is None:
+            return {}
+        place = {"data_processing_options_country": self.country, "data_processing_options_state": self.state}
+        return {
+            "data_processing_options": list(self.options),
+            **{name: number for name, number in place.items() if number is not None},
+        }
+
+
 class Pipeline(_Section):
     """One pipeline: a source table, a stage map, a dataset, a schedule."""
 
@@ -228,6 +263,7 @@ class Pipeline(_Section):
     unmapped_stages: Literal["quarantine", "skip", "fail"] = "quarantine"
     default_country: str | None = None
     date_of_birth_order: Literal["year_first", "day_first", "month_first"] = "year_first"
+    data_processing_options: DataProcessingOptions = DataProcessingOptions()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
 

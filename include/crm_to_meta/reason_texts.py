@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from crm_to_meta.field_text import DropReason
 from crm_to_meta.models import BatchReason, Reason
-from crm_to_meta.normalization import DropReason
 
 if TYPE_CHECKING:
     from crm_to_meta.meta_answers import Answer

@@ -7,27 +7,32 @@ deleted, so a shard is either still to do or done.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import zlib
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 from psycopg.errors import UndefinedTable
 
-from crm_to_meta.chunks import build_body, encode_event
+from crm_to_meta.chunks import build_body, write_json
 from crm_to_meta.errors import StagingLostError, WarehouseError
+from crm_to_meta.field_text import DropReason
 from crm_to_meta.models import Reason, Shard, Status, staging_table_of, verdict_table_of
 from crm_to_meta.pipeline import SOURCE_FIELDS, Pipeline
-from crm_to_meta.user_data import build_user_data, is_matchable
+from crm_to_meta.user_data import FieldCounts, build_user_data
 from crm_to_meta.warehouse import Connection, execute, one_row, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 COLUMNS: Final = ("row_no", "event_id", "event_name", *(field for field in SOURCE_FIELDS if field != "transition_id"))
+_WRITTEN_AS_TEXT: Final = {"event_id": sql.SQL("event_id::text")}  # PostgreSQL writes a uuid faster than Python does
+BATCH_ROWS: Final = 5_000  # put together at a time: more of them outgrow the processor's caches (docs/adr/0005)
 _LARGEST_AMOUNT: Final = Decimal(10) ** 15  # beyond it a double, which is what JSON readers have, loses cents
 _COMPRESSION_LEVEL: Final = 1  # hashes hardly compress; the rest of an event does at any level
 
@@ -42,11 +47,23 @@ class Transformation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Event:
-    row_no: int
-    event_id: Any
-    stage: str
-    payload: bytes
+class Events:
+    """Events of a shard, column by column, in the order in which they will be sent.
+
+    Attributes:
+        event_ids: as text.
+        stages: the CRM's own stages, for the figures.
+        payloads: each event as one line of ASCII JSON.
+        drops: for those of Meta's fields that were dropped from some event: each event's reason, or None.
+    """
+
+    event_ids: Sequence[str]
+    stages: Sequence[str]
+    payloads: Sequence[str]
+    drops: Mapping[str, Sequence[str | None]]
+
+    def __len__(self) -> int:
+        return len(self.payloads)
 
 
 def transform(
@@ -75,52 +92,66 @@ def transform(
         done = execute(connection, "transform_find_shard", _scope(shard)).fetchone()
         if done:
             return Transformation(events=done[0], chunks=done[1], held_back=done[2])
-        columns = _read_accepted(connection, shard)
-        events, weak, fields = build_events(columns, pipeline, crm_name=crm_name)
-        chunks = list(_cut(events, pipeline.delivery.chunk_size))
-        first_chunk_no = (shard.first_row - 1) // pipeline.delivery.chunk_size
-        for chunk_no, chunk in enumerate(chunks, start=first_chunk_no):
-            payloads = [event.payload for event in chunk]
-            body = build_body(payloads, test_event_code=test_event_code, partner_agent=partner_agent)
-            _store_chunk(connection, shard, chunk_no, chunk, body=body)
+        size = pipeline.delivery.chunk_size
+        chunk_nos = itertools.count((shard.first_row - 1) // size)
+        events, chunks, weak, fields = 0, 0, list[int](), dict[str, Counter[str]]()
+        for columns in _read_accepted(connection, shard, batch_rows=max(1, BATCH_ROWS // size) * size):
+            built, weak_of_batch, counts = build_events(columns, pipeline, crm_name=crm_name)
+            for chunk in _cut(built, size):
+                body = build_body(chunk.payloads, test_event_code=test_event_code, partner_agent=partner_agent)
+                _store_chunk(connection, shard, next(chunk_nos), chunk, body=body)
+                chunks += 1
+            events += len(built)
+            weak += weak_of_batch
+            fields = {field: fields.get(field, Counter()) + counts[field] for field in counts}
         _hold_back(connection, shard, weak)
         execute(connection, "transform_delete_staged", _scope(shard), staging=_staging(shard))
-        totals = {"accepted": len(events), "held_back": len(weak), "fields": json.dumps(fields)}
+        totals = {"accepted": events, "held_back": len(weak), "fields": json.dumps(fields)}
         execute(connection, "transform_record_shard", {**_scope(shard), **totals})
-    return Transformation(events=len(events), chunks=len(chunks), held_back=len(weak))
+    return Transformation(events=events, chunks=chunks, held_back=len(weak))
 
 
 def build_events(
     columns: Mapping[str, Sequence[Any]], pipeline: Pipeline, *, crm_name: str
-) -> tuple[list[_Event], list[int], dict[str, Counter[str]]]:
+) -> tuple[Events, list[int], FieldCounts]:
     """Return the events of the rows, the numbers of rows that Meta could not match, and counts per field.
 
     Args:
         columns: the staged columns (`COLUMNS`) by name, all of one length, in the order of the events.
-        pipeline: see `build_user_data`.
+        pipeline: see `build_user_data`; also gives the data processing options.
         crm_name: the event's `lead_event_source`.
     """
-    user_data, fields = build_user_data(columns, pipeline)
-    events: list[_Event] = []
-    weak: list[int] = []
-    rows = zip(*(columns[name] for name in _EVENT_COLUMNS), user_data, strict=True)
-    for row_no, event_id, event_name, stage, event_time, value, currency, identifiers in rows:
-        if not is_matchable(identifiers):
-            weak.append(row_no)
-            continue
-        event = {
-            "event_name": event_name,
-            "event_time": int(event_time.timestamp()),
-            "event_id": str(event_id),
-            "action_source": "system_generated",
-            "custom_data": {"event_source": "crm", "lead_event_source": crm_name, **_money(value, currency)},
-            "user_data": identifiers,
-        }
-        events.append(_Event(row_no, event_id, stage, encode_event(event)))
-    return events, weak, fields
+    user_data = build_user_data(columns, pipeline)
+    payloads = _write_events(columns, user_data.members, pipeline, crm_name)
+    event_ids, stages, drops, weak = columns["event_id"], columns["stage"], user_data.drops, list[int]()
+    if not all(kept := user_data.is_matchable):
+        event_ids, stages, payloads = (list(compress(values, kept)) for values in (event_ids, stages, payloads))
+        drops = {field: list(compress(reasons, kept)) for field, reasons in drops.items()}
+        weak = [row_no for row_no, is_kept in zip(columns["row_no"], kept, strict=True) if not is_kept]
+    return Events(event_ids, stages, payloads, drops), weak, user_data.fields
 
 
-_EVENT_COLUMNS: Final = ("row_no", "event_id", "event_name", "stage", "event_time", "value", "currency")
+def _write_events(
+    columns: Mapping[str, Sequence[Any]], user_data: Sequence[str], pipeline: Pipeline, crm_name: str
+) -> list[str]:
+    """Write each row's event; what is the same in many rows is written as JSON once."""
+    names = {name: json.dumps(name) for name in set(columns["event_name"])}
+    amounts = list(zip(columns["value"], columns["currency"], strict=True))
+    custom_data = {amount: _write_custom_data(*amount, crm_name) for amount in set(amounts)}
+    options = "".join(
+        f'"{name}":{write_json(value)},' for name, value in pipeline.data_processing_options.members.items()
+    )
+    return [
+        f'{{"event_name":{names[name]},"event_time":{int(event_time.timestamp())},"event_id":"{event_id}",'
+        f'"action_source":"system_generated",{options}"custom_data":{custom_data[amount]},"user_data":{{{identifiers[:-1]}}}}}'
+        for name, event_time, event_id, amount, identifiers in zip(
+            columns["event_name"], columns["event_time"], columns["event_id"], amounts, user_data, strict=True
+        )
+    ]
+
+
+def _write_custom_data(value: str | None, currency: str | None, crm_name: str) -> str:
+    return write_json({"event_source": "crm", "lead_event_source": crm_name, **_money(value, currency)})
 
 
 def _money(value: str | None, currency: str | None) -> dict[str, Any]:
@@ -139,23 +170,24 @@ def _money(value: str | None, currency: str | None) -> dict[str, Any]:
     return {"value": int(amount) if amount == amount.to_integral_value() else float(amount), "currency": code}
 
 
-def _read_accepted(connection: Connection, shard: Shard) -> dict[str, Sequence[Any]]:
+def _read_accepted(connection: Connection, shard: Shard, *, batch_rows: int) -> Iterator[dict[str, Sequence[Any]]]:
+    """Yield the accepted rows of a shard as columns, a batch at a time."""
     if _count_staged(connection, shard) != shard.last_row - shard.first_row + 1:
         raise StagingLostError(
             f"Run {shard.run_key}: the staged {shard.label} are not all there: the warehouse was restarted after a "
             "crash, or the run was closed; clear the task `extract` of this run, or let the next scheduled run take "
             "the rows over."
         )
-    rows = execute(
+    cursor = execute(
         connection,
         "transform_read_accepted",
         _scope(shard),
-        columns=sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
+        columns=sql.SQL(", ").join(_WRITTEN_AS_TEXT.get(name) or sql.Identifier(name) for name in COLUMNS),
         staging=_staging(shard),
         verdict=_verdict(shard),
-    ).fetchall()
-    values: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
-    return dict(zip(COLUMNS, values, strict=True))
+    )
+    while rows := cursor.fetchmany(batch_rows):
+        yield dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
 
 
 def _count_staged(connection: Connection, shard: Shard) -> int:
@@ -167,12 +199,14 @@ def _count_staged(connection: Connection, shard: Shard) -> int:
         raise
 
 
-def _cut(events: Sequence[_Event], size: int) -> Iterator[Sequence[_Event]]:
+def _cut(events: Events, size: int) -> Iterator[Events]:
     for start in range(0, len(events), size):
-        yield events[start : start + size]
+        part = slice(start, start + size)
+        drops = {field: reasons[part] for field, reasons in events.drops.items()}
+        yield Events(events.event_ids[part], events.stages[part], events.payloads[part], drops)
 
 
-def _store_chunk(connection: Connection, shard: Shard, chunk_no: int, events: Sequence[_Event], *, body: bytes) -> None:
+def _store_chunk(connection: Connection, shard: Shard, chunk_no: int, events: Events, *, body: bytes) -> None:
     execute(
         connection,
         "transform_store_chunk",
@@ -180,12 +214,23 @@ def _store_chunk(connection: Connection, shard: Shard, chunk_no: int, events: Se
             **_scope(shard),
             "chunk_no": chunk_no,
             "events": len(events),
-            "event_ids": [event.event_id for event in events],
-            "stages": json.dumps(Counter(event.stage for event in events)),
+            "event_ids": list(events.event_ids),
+            "stages": json.dumps(Counter(events.stages)),
+            "dropped": json.dumps(_list_dropped(events.drops)),
             "body": zlib.compress(body, _COMPRESSION_LEVEL),
             "body_sha256": hashlib.sha256(body).digest(),
         },
     )
+
+
+def _list_dropped(drops: Mapping[str, Sequence[str | None]]) -> dict[str, dict[str, list[int]]]:
+    """List by field and reason the events of a chunk (counted from 0) that go without the field. A blank is no loss."""
+    listed: dict[str, dict[str, list[int]]] = {}
+    for field, reasons in drops.items():
+        for place, reason in enumerate(reasons):
+            if reason and reason != DropReason.BLANK.value:
+                listed.setdefault(field, {}).setdefault(reason, []).append(place)
+    return listed
 
 
 def _hold_back(connection: Connection, shard: Shard, row_numbers: Sequence[int]) -> None:

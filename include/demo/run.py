@@ -19,6 +19,7 @@ import requests
 
 from crm_to_meta.errors import CrmToMetaError
 from crm_to_meta.models import Mode
+from crm_to_meta.preview import describe_preview
 from crm_to_meta.report import render_report
 from demo.airflow_process import airflow_environment, prepare_metadata_database, running_dag
 from demo.environment import LOCAL_FOLDER, RunOptions, read_options
@@ -71,6 +72,8 @@ def _run(options: RunOptions, parts: Parts, console: Console) -> int:
             _print_errors(log_file, console)
             return 1
         print_summary(console, warehouse, run_key)
+        if options.mode is Mode.PREVIEW:
+            _print_preview(console, warehouse, run_key, options)
         report = REPORTS_FOLDER / f"{run_key}.html"
         report.write_text(render_report(warehouse, run_key), encoding="utf-8")
     if process.returncode:
@@ -88,6 +91,15 @@ def _open_warehouse(options: RunOptions, environment: Mapping[str, str]) -> Iter
     meta_settings(options.pipeline.connections.meta, needs_token=options.mode is not Mode.PREVIEW)
     with open_warehouse(options.pipeline.connections.warehouse) as connection:
         yield connection
+
+
+def _print_preview(console: Console, warehouse: Connection, run_key: str, options: RunOptions) -> None:
+    from crm_to_meta_airflow.connections import meta_settings
+
+    settings = meta_settings(options.pipeline.connections.meta, needs_token=False)
+    console.print()
+    text = describe_preview(warehouse, run_key, events_url=settings.events_url)
+    console.print(text, markup=False, soft_wrap=True)  # else the terminal breaks the bytes
 
 
 def _print_next_steps(console: Console, options: RunOptions, parts: Parts, report: Path) -> None:

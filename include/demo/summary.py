@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from crm_to_meta.chunks import split_events
-from crm_to_meta.models import Mode, Status
+from crm_to_meta.models import Status
 from crm_to_meta.reason_texts import explain_reason
 from demo.progress import STEPS
 
@@ -54,20 +52,6 @@ def print_summary(console: Console, warehouse: Connection, run_key: str) -> None
     console.print(f"{run['requests']:,} requests to Meta. Time in each step: {steps}.", soft_wrap=True)
     if run["held"]:
         console.print(f"{run['held']:,} stage changes are held by another run that is still alive.")
-    if run["mode"] == Mode.PREVIEW:
-        _print_preview(console, warehouse, run_key)
-
-
-def _print_preview(console: Console, warehouse: Connection, run_key: str) -> None:
-    """Print the last event of the run as it would be sent; the stored bodies hold them all."""
-    console.print(
-        "[bold]Preview:[/bold] `pending` events would be sent; nothing was. The newest of them, set for reading:"
-    )
-    row = warehouse.execute(
-        "SELECT body FROM capi.chunk WHERE run_key = %s ORDER BY chunk_no DESC LIMIT 1", [run_key]
-    ).fetchone()
-    if row:
-        console.print_json(split_events(zlib.decompress(row[0]))[-1].decode())
 
 
 def _stage_table(run: dict[str, Any]) -> Table:

@@ -86,14 +86,18 @@ def run_transform(pipeline: Pipeline, shard: Shard) -> None:
 
 
 def run_load(pipeline: Pipeline, shard: Shard) -> None:
-    """Send the chunks of a shard; a preview has nothing to send."""
+    """Send the chunks of a shard; a preview shows a few of their events instead."""
     from crm_to_meta.load import load
     from crm_to_meta.meta_client import MetaClient
+    from crm_to_meta.preview import describe_preview
 
     show_label(shard.label)
     mode = read_mode()
     if mode is Mode.PREVIEW:
-        log.info("load %s: %s, preview: nothing is sent", shard.run_key, shard.label)
+        url = meta_settings(pipeline.connections.meta, needs_token=False).events_url
+        with open_warehouse(pipeline.connections.warehouse) as connection:
+            text = describe_preview(connection, shard.run_key, events_url=url, shard_no=shard.shard_no)
+        log.info("load %s: %s, preview: nothing is sent\n%s", shard.run_key, shard.label, text)
         return
     if mode is Mode.TEST:
         log.warning(

@@ -71,6 +71,29 @@ def test_chunks_are_cut_at_the_pipelines_size(company: Company) -> None:
     assert times == sorted(int(moment.timestamp()) for moment in moments)
 
 
+def test_a_shard_of_several_batches_is_one_shard(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are put together in batches; chunks, counts and rows held back are those of the whole shard, in order."""
+    company.judges_rows = False
+    monkeypatch.setattr("crm_to_meta.transform.BATCH_ROWS", 20)
+    company.record_sound(30, phone="n/a")
+    company.record(company.transition(transition_id="weak", lead_id=None, email="n/a"))
+    company.record_sound(14, phone="+1 202 555 0143")
+    (shard,) = company.validate(company.extract().run_key).shards
+
+    done = company.transform(shard)
+    events = [event for body in company.bodies(shard.run_key) for event in events_of(body)]
+    (counts,) = company.select("SELECT fields FROM capi.shard")
+    chunks = company.select("SELECT chunk_no, events, dropped FROM capi.chunk ORDER BY chunk_no")
+
+    assert (done.events, done.held_back) == (44, 1)
+    assert [event["event_time"] for event in events] == sorted(event["event_time"] for event in events)
+    assert counts["fields"]["ph"] == {"usable": 14, "phone_not_possible": 30}
+    assert [chunk["chunk_no"] for chunk in chunks] == list(range(len(chunks)))
+    assert sum(chunk["events"] for chunk in chunks) == 44
+    assert chunks[0]["dropped"] == {"ph": {"phone_not_possible": list(range(10))}}
+    assert chunks[-1]["dropped"] == {}
+
+
 def test_shards_never_share_a_chunk_number(company: Company) -> None:
     """Each shard numbers its own chunks, so that shards can be transformed in any order and by several workers."""
     company.judges_rows = False

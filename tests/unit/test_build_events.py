@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from crm_to_meta.models import event_id_of
 from crm_to_meta.pipeline import Pipeline
-from crm_to_meta.transform import COLUMNS, build_events
+from crm_to_meta.transform import COLUMNS, Events, build_events
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -84,7 +84,7 @@ def leads() -> Pipeline:
     return Pipeline(name="conversion_leads", start_date=date(2026, 1, 1), stages={"new": "Lead"}, default_country="US")
 
 
-def build(*rows: dict[str, Any], pipeline: Pipeline) -> tuple[list[Any], list[int], dict[str, Counter[str]]]:
+def build(*rows: dict[str, Any], pipeline: Pipeline) -> tuple[Events, list[int], dict[str, Counter[str]]]:
     """Build the events of rows that have only these fields."""
     columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
     return build_events(columns, pipeline, crm_name=CRM_NAME)
@@ -92,8 +92,8 @@ def build(*rows: dict[str, Any], pipeline: Pipeline) -> tuple[list[Any], list[in
 
 def build_one(pipeline: Pipeline, **fields: Any) -> dict[str, Any]:
     """Build one event, and read it as strict JSON."""
-    (event,), _, _ = build(MINIMAL | fields, pipeline=pipeline)
-    payload: dict[str, Any] = json.loads(event.payload, parse_constant=refuse_constant)
+    events, _, _ = build(MINIMAL | fields, pipeline=pipeline)
+    payload: dict[str, Any] = json.loads(events.payloads[0], parse_constant=refuse_constant)
     return payload
 
 
@@ -114,10 +114,19 @@ def read_golden(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("name", "row"), [("minimal", MINIMAL), ("full", FULL)], ids=["minimal", "full"])
 def test_an_event_is_the_golden_one_byte_for_byte(name: str, row: dict[str, Any], leads: Pipeline) -> None:
     """The members, their order and their values are those of the file, on one line without blanks."""
-    (event,), weak, _ = build(row, pipeline=leads)
+    events, weak, _ = build(row, pipeline=leads)
 
-    assert event.payload.decode() == json.dumps(read_golden(name), separators=(",", ":"))
+    assert events.payloads[0] == json.dumps(read_golden(name), separators=(",", ":"))
     assert weak == []
+
+
+def test_limited_data_use_is_on_the_event_as_meta_documents_it(leads: Pipeline) -> None:
+    """The three members stand on every event of the pipeline, as a list and as integers; the rest is the same."""
+    options = {"options": ["LDU"], "country": 1, "state": 1000}
+    limited = Pipeline.model_validate({**leads.model_dump(), "data_processing_options": options})
+    events, _, _ = build(MINIMAL, MINIMAL, pipeline=limited)
+
+    assert events.payloads == [json.dumps(read_golden("limited_data_use"), separators=(",", ":"))] * 2
 
 
 @pytest.mark.parametrize("name", HASHED_TEXTS)
@@ -152,9 +161,9 @@ def test_the_minimal_event_is_the_one_of_the_design() -> None:
 def test_a_lead_id_is_exact_to_its_last_digit(lead_id: int) -> None:
     """15 to 17 digits are an integer in the JSON, also above 2**53, where a float would round."""
     pipeline = Pipeline(name="leads", start_date=date(2026, 1, 1), stages={"new": "Lead"})
-    (event,), _, _ = build(MINIMAL | {"lead_id": str(lead_id)}, pipeline=pipeline)
+    events, _, _ = build(MINIMAL | {"lead_id": str(lead_id)}, pipeline=pipeline)
 
-    assert f'"lead_id":{lead_id},'.encode() in event.payload
+    assert f'"lead_id":{lead_id},' in events.payloads[0]
 
 
 @pytest.mark.parametrize(
@@ -174,10 +183,10 @@ def test_an_event_time_is_whole_seconds_in_utc(moment: datetime, unix_s: int, le
 
 def test_the_name_of_the_event_is_the_mapped_one(leads: Pipeline) -> None:
     """Meta sees the pipeline's name for the stage; the CRM's own stays with the event for the figures."""
-    (event,), _, _ = build(MINIMAL | {"stage": "won", "event_name": "Converted ✓"}, pipeline=leads)
+    events, _, _ = build(MINIMAL | {"stage": "won", "event_name": "Converted ✓"}, pipeline=leads)
 
-    assert json.loads(event.payload)["event_name"] == "Converted ✓"
-    assert (event.row_no, event.event_id, event.stage) == (1, MINIMAL["event_id"], "won")
+    assert json.loads(events.payloads[0])["event_name"] == "Converted ✓"
+    assert (events.event_ids, events.stages) == ([MINIMAL["event_id"]], ["won"])
 
 
 # --- value and currency -----------------------------------------------------------------------------------------------
@@ -261,16 +270,34 @@ def test_rows_that_meta_cannot_match_are_held_back(leads: Pipeline) -> None:
 
     events, weak, fields = build(*(shared | row for row in rows), pipeline=leads)
 
-    assert [event.row_no for event in events] == [11, 14]
+    assert [json.loads(payload)["user_data"].keys() for payload in events.payloads] == [{"lead_id", "em", "ph"}, {"em"}]
     assert weak == [12, 13, 15]
     assert fields["em"] == {"usable": 2, "not_an_email": 1}
+
+
+def test_drops_stay_with_their_events(leads: Pipeline) -> None:
+    """Rows that are held back leave no gap: each event has its own reasons."""
+    rows = [
+        MINIMAL | {"row_no": 1, "phone": "n/a"},
+        {**MINIMAL, "row_no": 2, "lead_id": None, "email": "none", "phone": "n/a"},
+        MINIMAL | {"row_no": 3, "email": "nobody", "phone": " "},
+        MINIMAL | {"row_no": 4},
+    ]
+
+    events, weak, _ = build(*rows, pipeline=leads)
+
+    assert weak == [2]
+    assert events.drops == {
+        "em": [None, "not_an_email", None],
+        "ph": ["phone_not_possible", "blank", None],
+    }
 
 
 def test_no_rows_give_no_events(leads: Pipeline) -> None:
     """A shard whose rows were all held back by validation has nothing to send."""
     events, weak, fields = build(pipeline=leads)
 
-    assert (events, weak) == ([], [])
+    assert (len(events), weak) == (0, [])
     assert not any(fields.values())
 
 
@@ -279,4 +306,4 @@ def test_building_twice_gives_the_same_bytes(leads: Pipeline) -> None:
     once, _, _ = build(MINIMAL, FULL, pipeline=leads)
     again, _, _ = build(FULL, MINIMAL, pipeline=leads)
 
-    assert [event.payload for event in once] == [event.payload for event in reversed(again)]
+    assert once.payloads == again.payloads[::-1]

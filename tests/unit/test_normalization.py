@@ -1,43 +1,36 @@
-"""What is hashed must be the text that Meta hashes: vectors, every country's phone numbers, properties and cases."""
+"""What is hashed must be the text that Meta hashes: vectors, properties of every field, cases of the simple ones."""
 
 from __future__ import annotations
 
 import json
 import unicodedata
-from datetime import date
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import phonenumbers
 import pytest
+from field_cases import cases
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
+from crm_to_meta.birth_dates import DateOrder, normalize_date_of_birth
+from crm_to_meta.field_text import DropReason, hash_normalized
+from crm_to_meta.meta_ids import normalize_fbc, normalize_fbp, normalize_lead_id
 from crm_to_meta.normalization import (
-    DateOrder,
-    DropReason,
-    build_fbc,
-    hash_normalized,
     normalize_city,
     normalize_country,
-    normalize_date_of_birth,
     normalize_email,
     normalize_external_id,
-    normalize_fbc,
-    normalize_fbp,
     normalize_gender,
-    normalize_lead_id,
     normalize_name,
-    normalize_phone,
     normalize_state,
     normalize_zip,
 )
+from crm_to_meta.phones import normalize_phone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 VECTORS = Path(__file__).resolve().parents[2].parent / "shared" / "vectors" / "normalization.json"
 HASH_OF_NOTHING = sha256(b"").hexdigest()
@@ -79,11 +72,6 @@ EVERY_HASHED = HASHED | IN_A_COUNTRY
 def each(functions: dict[str, Any]) -> pytest.MarkDecorator:
     """Parametrise over functions, with the field as the id."""
     return pytest.mark.parametrize("normalize", functions.values(), ids=functions.keys())
-
-
-def cases(*rows: tuple[Any, ...]) -> pytest.MarkDecorator:
-    """Parametrise over (text, expected) with the text, made printable, as the id."""
-    return pytest.mark.parametrize(("text", "expected"), [pytest.param(*row, id=ascii(row[0])) for row in rows])
 
 
 # --- Meta's vectors ---------------------------------------------------------------------------------------------------
@@ -295,121 +283,6 @@ def test_email_that_is_no_address_is_dropped(text: str) -> None:
     assert normalize_email(text) is DropReason.NOT_AN_EMAIL
 
 
-# --- ph ---------------------------------------------------------------------------------------------------------------
-
-# Ascension and Tristan da Cunha have numbers but no code in ISO 3166-1: nobody's CRM has them as a country.
-REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS - {"AC", "TA"})
-
-
-def example_numbers(region: str) -> Iterator[phonenumbers.PhoneNumber]:
-    """List a country's example number of each type that can be dialled from anywhere."""
-    for number_type in PhoneNumberType.values():
-        number = phonenumbers.example_number_for_type(region, number_type)
-        if number and phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.IS_POSSIBLE:
-            yield number
-
-
-@pytest.mark.parametrize("region", REGIONS)
-def test_every_country_national_numbers_get_their_country_code(region: str) -> None:
-    """What a country's own people write is understood with the row's country."""
-    for number in example_numbers(region):
-        national = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
-        bare = phonenumbers.national_significant_number(number)
-
-        assert f"+{normalize_phone(national, region)}" == phonenumbers.format_number(number, PhoneNumberFormat.E164)
-        assert f"+{normalize_phone(bare, region)}" == phonenumbers.format_number(number, PhoneNumberFormat.E164)
-
-
-@pytest.mark.parametrize("region", REGIONS)
-def test_every_country_international_numbers_need_no_country(region: str) -> None:
-    """With "+" or "00" the number says its country itself; no default country can bend it."""
-    for number in example_numbers(region):
-        e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
-        spaced = phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL)
-
-        for written in (e164, spaced, f"tel:{spaced}", f"00{e164[1:]}", f"00 {spaced[1:]}"):
-            for country in (None, region):
-                assert f"+{normalize_phone(written, country)}" == e164
-        assert f"+{normalize_phone(spaced, 'US')}" == e164
-        assert f"+{normalize_phone(spaced, 'DE')}" == e164
-
-
-@pytest.mark.parametrize("region", REGIONS)
-def test_every_country_a_lost_plus_is_found_again(region: str) -> None:
-    """A number that begins with its own country's code is not prefixed with it once more."""
-    for number in example_numbers(region):
-        e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
-
-        assert f"+{normalize_phone(e164[1:], region)}" == e164
-
-
-@pytest.mark.parametrize("code", sorted(phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS))
-def test_numbers_of_no_country_are_kept(code: int) -> None:
-    """International toll-free and satellite numbers belong to no country and are numbers all the same."""
-    number = phonenumbers.example_number_for_non_geo_entity(code)
-    assert number is not None
-
-    assert (
-        f"+{normalize_phone(phonenumbers.format_number(number, PhoneNumberFormat.E164))}"
-        == phonenumbers.format_number(number, PhoneNumberFormat.E164)
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "country", "expected"),
-    [
-        pytest.param("+44 (0)20 7946 0958", None, "442079460958", id="trunk zero in brackets"),
-        pytest.param("+34 (0)912 345 678", None, "34912345678", id="trunk zero that the country never had"),
-        pytest.param("+39 06 6982", None, "39066982", id="Italy keeps its zero"),
-        pytest.param("+0049 30 12345678", None, "493012345678", id="plus and 00"),
-        pytest.param("020 7946 0958", "United Kingdom", "442079460958", id="country by name"),
-        pytest.param("8 (495) 123-45-67", "RU", "74951234567", id="trunk 8"),
-        pytest.param("011 15-2345-6789", "AR", "5491123456789", id="Argentine mobile"),
-        pytest.param("+52 1 55 1234 5678", None, "525512345678", id="Mexican mobile before 2019"),
-        pytest.param("650.555.1212", "us", "16505551212", id="dots"),
-        pytest.param("650 555 1212 ext. 99", "US", "16505551212", id="extension"),
-        pytest.param("+1-650-555-1212;ext=5", None, "16505551212", id="extension of a tel URI"),
-        pytest.param("(650) 555-1212 (cell)", "US", "16505551212", id="a word behind"),
-        pytest.param("p:+16505551212", None, "16505551212", id="label of Meta's CSV exports"),
-        pytest.param("\u202a+1 650 555 1212\u202c", None, "16505551212", id="bidi marks of a copied number"),
-        pytest.param("٠١٠١٢٣٤٥٦٧٨", "EG", "201012345678", id="Arabic digits"),
-        pytest.param("＋８１ ３ １２３４ ５６７８", None, "81312345678", id="full-width digits"),
-        pytest.param("011 44 20 7946 0958", "US", "442079460958", id="dialled from the US"),
-        pytest.param("0044 20 7946 0958", "US", "442079460958", id="00 in a country that dials 011"),
-        pytest.param("0011 65 9123 4567", "AU", "6591234567", id="dialled from Australia"),
-        pytest.param("0055 11 98765 4321", "BR", "5511987654321", id="00 and not a Brazilian carrier"),
-        pytest.param("442079460958", "US", "442079460958", id="plus lost, impossible in the row's country"),
-        pytest.param("4915112345678", "DE", "4915112345678", id="plus lost, country code of the row's country"),
-        pytest.param("15551234567", "US", "15551234567", id="possible, in no range that is in use"),
-    ],
-)
-def test_phone_gets_its_country_code_once(text: str, country: str | None, expected: str) -> None:
-    """Country code first and once, no trunk zero, no extension, ASCII digits only."""
-    assert normalize_phone(text, country) == expected
-
-
-@pytest.mark.parametrize("country", [None, "", "Atlantis"], ids=repr)
-@pytest.mark.parametrize("text", ["(650) 555-1212", "020 7946 0958", "16505551212", "6598234567"])
-def test_phone_without_any_country_is_dropped(text: str, country: str | None) -> None:
-    """Nobody's number is guessed: 659 823 4567 in Alabama would be +65 9823 4567 in Singapore."""
-    assert normalize_phone(text, country) is DropReason.PHONE_WITHOUT_COUNTRY
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["911", "555-1212", "+1 911", "+1 555 1212", "650 555 12123", "+99 9999 9999", "0", "n/a", "--------", "1" * 300],
-)
-def test_phone_that_nobody_can_dial_is_dropped(text: str) -> None:
-    """Emergency numbers, numbers without an area code, too few and too many digits."""
-    assert normalize_phone(text, "US") is DropReason.PHONE_NOT_POSSIBLE
-
-
-@pytest.mark.parametrize("country", ["BR", "US", "DE"])
-def test_a_short_number_with_00_is_dropped_where_a_country_is_known(country: str) -> None:
-    """The agreed vector "00555123456" is followed only where nothing speaks against it."""
-    assert normalize_phone("00555123456", country) is DropReason.PHONE_NOT_POSSIBLE
-
-
 # --- fn, ln -----------------------------------------------------------------------------------------------------------
 
 
@@ -469,78 +342,6 @@ def test_gender_is_one_letter(text: str, expected: str) -> None:
 def test_gender_that_is_neither_word_is_dropped(text: str) -> None:
     """Meta takes two values; all else is left out, never bent."""
     assert normalize_gender(text) is DropReason.GENDER_UNKNOWN
-
-
-# --- db ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("order", DateOrder, ids=lambda order: order.value)
-@cases(
-    ("1997-02-03", "19970203"),
-    ("1997/2/3", "19970203"),
-    ("1997. 02. 03", "19970203"),
-    ("19970203", "19970203"),
-    ("1997-02-03T00:00:00Z", "19970203"),
-    ("1997-02-03 00:00:00.000+00", "19970203"),
-    ("١٩٩٧-٠٢-٠٣", "19970203"),
-    ("2/16/1997", "19970216"),
-    ("16.02.1997", "19970216"),
-    ("16 - 2 - 1997", "19970216"),
-    ("5/5/1997", "19970505"),
-    ("2000-02-29", "20000229"),
-)
-def test_date_with_one_reading_needs_no_order(text: str, expected: str, order: DateOrder) -> None:
-    """Year first is always understood, and where the calendar allows one reading only, that is the date."""
-    assert normalize_date_of_birth(text, order) == expected
-
-
-@pytest.mark.parametrize("text", ["02/03/1997", "2.3.1997", "2-3-1997 00:00", "02031997"])
-@pytest.mark.parametrize(
-    ("order", "expected"),
-    [(DateOrder.DAY_FIRST, "19970302"), (DateOrder.MONTH_FIRST, "19970203")],
-    ids=["day", "month"],
-)
-def test_date_with_two_readings_follows_the_declared_order(text: str, order: DateOrder, expected: str) -> None:
-    """Nobody but the source's owner knows whether 02/03 is in February or in March."""
-    assert normalize_date_of_birth(text, order) == expected
-
-
-def test_date_with_two_readings_and_no_order_is_dropped() -> None:
-    """Without a declared order such a date would be right for some people and wrong for others."""
-    assert normalize_date_of_birth("02/03/1997") is DropReason.DATE_AMBIGUOUS
-
-
-@pytest.mark.parametrize("order", DateOrder, ids=lambda order: order.value)
-@pytest.mark.parametrize(
-    "text",
-    [
-        "1997-02-31",
-        "1900-02-29",
-        "31/02/1997",
-        "13/13/1997",
-        "12345678",
-        "02/03/97",
-        "1997",
-        "0",
-        "unknown",
-        "1997-02-03x",
-    ],
-)
-def test_date_that_no_calendar_has_is_dropped(text: str, order: DateOrder) -> None:
-    """A 31st of February, a two-digit year or free text is no date of birth."""
-    assert normalize_date_of_birth(text, order) is DropReason.NOT_A_DATE
-
-
-@cases(
-    ("1899-12-31", DropReason.DATE_OUT_OF_RANGE),
-    ("1900-01-01", "19000101"),
-    ("2026-05-01", "20260501"),
-    ("2026-05-02", DropReason.DATE_OUT_OF_RANGE),
-    ("9999-12-31", DropReason.DATE_OUT_OF_RANGE),
-)
-def test_date_lies_between_1900_and_today(text: str, expected: str | DropReason) -> None:
-    """Docs accept years from 1900 to the current one; nobody is born tomorrow."""
-    assert normalize_date_of_birth(text, today=date(2026, 5, 1)) == expected
 
 
 # --- ct, st, zp, country ----------------------------------------------------------------------------------------------
@@ -645,112 +446,10 @@ def test_country_that_is_unknown_is_dropped(text: str) -> None:
     assert normalize_country(text) is DropReason.COUNTRY_UNKNOWN
 
 
-# --- external_id, lead_id, fbc, fbp -----------------------------------------------------------------------------------
+# --- external_id ----------------------------------------------------------------------------------------------------
 
 
 @cases(("User 42", "user42"), (" ABC-1 ", "abc-1"), ("0042", "0042"), ("a\u200bb", "ab"))
 def test_external_id_has_the_form_of_the_other_channels(text: str, expected: str) -> None:
     """Lowercase and without blanks, as Meta's builder and pixel hash it; nothing else is touched."""
     assert normalize_external_id(text) == expected
-
-
-@cases(
-    ("1234567890123456", 1234567890123456),
-    (" l:123456789012345 ", 123456789012345),
-    ("12345678901234567", 12345678901234567),
-    ("99999999999999999", 99999999999999999),
-)
-def test_lead_id_is_exact(text: str, expected: int) -> None:
-    """All 15 to 17 digits arrive, also above 2**53, where a float would change the last one."""
-    assert normalize_lead_id(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "12345678901234",
-        "123456789012345678",
-        "1234567890123456.0",
-        "1.234567890123456e15",
-        "1,234,567,890,123,456",
-        "l:l:1234567890123456",
-        "L:1234567890123456",
-        "12345678 90123456",
-        "+1234567890123456",
-        "-1234567890123456",
-        "٠١٢٣٤٥٦٧٨٩٠١٢٣٤٥",
-        "000000000000001",
-        "id 1234567890123456",
-        "nan",
-    ],
-    ids=ascii,
-)
-def test_lead_id_that_is_not_15_to_17_digits_is_dropped(text: str) -> None:
-    """Nothing is repaired: a lead id that went through a float or a spreadsheet is another lead's."""
-    assert normalize_lead_id(text) is DropReason.LEAD_ID_INVALID
-
-
-@pytest.mark.parametrize(
-    "text", [f"fb.1.1554763741205.{CLICK_ID}", f"fb.2.1554763741205.{CLICK_ID}.AQ"], ids=["4", "5"]
-)
-def test_fbc_is_kept_as_it_is(text: str) -> None:
-    """Its case matters; a fifth part comes from cookies of the parameter builder."""
-    assert normalize_fbc(f" {text}\n") == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        CLICK_ID,
-        f"fb.1.1554763741.{CLICK_ID}",
-        f"fb.1.1554763741205000.{CLICK_ID}",
-        f"fb.x.1554763741205.{CLICK_ID}",
-        f"FB.1.1554763741205.{CLICK_ID}",
-        "fb.1.1554763741205.",
-        f"fb.1.1554763741205.{CLICK_ID}&utm_source=x",
-        f"fb.1.1554763741205.{CLICK_ID} x",
-    ],
-    ids=["no prefix", "seconds", "microseconds", "index", "case", "no id", "query", "blank"],
-)
-def test_fbc_that_is_malformed_is_dropped(text: str) -> None:
-    """Meta does not refuse a bad click id but raises an alert over many of them."""
-    assert normalize_fbc(text) is DropReason.FBC_MALFORMED
-
-
-@pytest.mark.parametrize("text", ["fb.1.1596403881668.1116446470", "fb.1.1596403881668.1116446470.AQ"], ids=["4", "5"])
-def test_fbp_is_kept_as_it_is(text: str) -> None:
-    """A browser id is sent as the cookie has it."""
-    assert normalize_fbp(f" {text} ") == text
-
-
-@pytest.mark.parametrize("text", ["1116446470", "fb.1.1596403881.1116446470", "fb.1.1596403881668.abc"])
-def test_fbp_that_is_malformed_is_dropped(text: str) -> None:
-    """Version, index, milliseconds and a number: anything else is no browser id."""
-    assert normalize_fbp(text) is DropReason.FBP_MALFORMED
-
-
-def test_build_fbc_keeps_the_click_id_as_it_stood_in_the_url() -> None:
-    """Version, the index of a server, milliseconds, and the click id in its own case and length."""
-    assert build_fbc(f" {CLICK_ID} ", 1554763741205) == f"fb.1.1554763741205.{CLICK_ID}"
-
-
-@pytest.mark.parametrize(
-    ("fbclid", "created_at_unix_ms", "reason"),
-    [
-        pytest.param(" ", 1554763741205, DropReason.BLANK, id="blank"),
-        pytest.param(CLICK_ID, 1554763741, DropReason.FBC_MALFORMED, id="seconds"),
-        pytest.param(CLICK_ID, -1554763741205, DropReason.FBC_MALFORMED, id="before 1970"),
-        pytest.param(f"{CLICK_ID}&x=1", 1554763741205, DropReason.FBC_MALFORMED, id="rest of the query"),
-    ],
-)
-def test_build_fbc_refuses_what_meta_would_alert_on(fbclid: str, created_at_unix_ms: int, reason: DropReason) -> None:
-    """A time in seconds or a click id with more of the URL behind it makes no fbc."""
-    assert build_fbc(fbclid, created_at_unix_ms) is reason
-
-
-@given(fbclid=any_text, created_at_unix_ms=st.integers())
-def test_build_fbc_makes_a_valid_fbc_or_none(fbclid: str, created_at_unix_ms: int) -> None:
-    """Whatever is built passes the check for a given fbc."""
-    built = build_fbc(fbclid, created_at_unix_ms)
-
-    assert isinstance(built, DropReason) or normalize_fbc(built) == built

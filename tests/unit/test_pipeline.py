@@ -411,6 +411,59 @@ def test_a_folder_is_no_pipeline_file(folder: Path) -> None:
     assert message == "include/pipelines/leads.yaml: not readable as YAML; mend it there."
 
 
+# --- Data processing options ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "members"),
+    [
+        ({}, {}),
+        ({"options": []}, {"data_processing_options": []}),
+        (
+            {"options": ["LDU"], "country": 1, "state": 1000},
+            {
+                "data_processing_options": ["LDU"],
+                "data_processing_options_country": 1,
+                "data_processing_options_state": 1000,
+            },
+        ),
+    ],
+    ids=["not mentioned", "none wanted", "Limited Data Use"],
+)
+def test_data_processing_options_are_what_meta_documents(
+    folder: Path, options: dict[str, Any], members: dict[str, Any]
+) -> None:
+    """Nothing is said unless the file says it, and "none wanted" is another thing than nothing."""
+    pipeline = load_pipeline(write(folder, MINIMAL | {"data_processing_options": options}))
+
+    assert pipeline.data_processing_options.members == members
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"options": ["LDU"]}, "LDU needs `country: 1` and a `state`, one of 1000 California"),
+        ({"options": ["LDU"], "country": 1}, "LDU needs `country: 1` and a `state`"),
+        ({"options": ["LDU"], "state": 1000}, "LDU needs `country: 1` and a `state`"),
+        ({"options": ["LDU"], "country": 1, "state": 0}, "LDU needs `country: 1` and a `state`"),
+        ({"options": ["LDU"], "country": 1, "state": 1014}, "LDU needs `country: 1` and a `state`"),
+        ({"options": [], "country": 1}, "country and state stand beside `options: [LDU]` only"),
+        ({"state": 1000}, "country and state stand beside `options: [LDU]` only"),
+        ({"options": ["ldu"], "country": 1, "state": 1000}, "data_processing_options.options"),
+        ({"options": ["LDU", "LDU"], "country": 1, "state": 1000}, "data_processing_options.options"),
+        ({"options": ["LDU"], "country": 0, "state": 1000}, "data_processing_options.country"),
+    ],
+)
+def test_data_processing_options_that_meta_cannot_follow_are_refused(
+    folder: Path, options: dict[str, Any], said: str
+) -> None:
+    """Without an IP address Meta finds nobody's state: Limited Data Use says country and state, or it does nothing."""
+    message = refusal_of(write(folder, MINIMAL | {"data_processing_options": options}))
+
+    assert "data_processing_options" in message
+    assert said in message
+
+
 # --- Digest -----------------------------------------------------------------------------------------------------------
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -432,6 +485,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "unmapped_stages": {"unmapped_stages": "skip"},
     "default_country": {"default_country": "US"},
     "date_of_birth_order": {"date_of_birth_order": "day_first"},
+    "data_processing_options.options": {"data_processing_options": {"options": []}},
+    "data_processing_options.country": {"data_processing_options": {"options": ["LDU"], "country": 1, "state": 1000}},
+    "data_processing_options.state": {"data_processing_options": {"options": ["LDU"], "country": 1, "state": 1005}},
     "quality.max_quarantined_share": {"quality": {"max_quarantined_share": 0.4}},
     "quality.min_rows_to_judge": {"quality": {"min_rows_to_judge": 10}},
     "quality.future_tolerance_seconds": {"quality": {"future_tolerance_seconds": 0}},

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from crm_to_meta.field_text import DropReason
 from crm_to_meta.models import BatchReason, Reason
-from crm_to_meta.normalization import DropReason
 from crm_to_meta.reason_texts import (
     APP_SECRET_REFUSED,
     BATCH_TEXTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -53,7 +54,8 @@ def build(
 ) -> tuple[list[dict[str, Any]], dict[str, Counter[str]]]:
     """Build the user data of rows that have only these fields."""
     columns = {field: [row.get(field) for row in rows] for field in SOURCE_FIELDS}
-    return build_user_data(columns, pipeline or pipeline_with())
+    built = build_user_data(columns, pipeline or pipeline_with())
+    return [json.loads(f"{{{members[:-1]}}}") for members in built.members], built.fields
 
 
 def build_one(pipeline: Pipeline | None = None, /, **fields: Any) -> dict[str, Any]:
@@ -129,6 +131,16 @@ def test_what_is_hashed_already_is_not_hashed_again() -> None:
 def test_blank_fields_are_left_out(blank: str | None) -> None:
     """No key, no empty list, and never the hash of nothing."""
     assert build_one(**dict.fromkeys(FULL, blank), fbclid=blank) == {}
+
+
+@pytest.mark.parametrize("field", [field for field in FULL if field not in {"lead_id", "fbc", "fbp"}])
+def test_the_hash_of_nothing_is_nothing(field: str) -> None:
+    """A CRM that hashed its blanks would have Meta match everybody without the field."""
+    (nothing,) = hashed("")
+    user_data, counts = build({field: nothing}, {field: nothing.upper()})
+
+    assert user_data == [{}, {}]
+    assert sum(counts.values(), Counter()) == {"blank": 2}
 
 
 def test_rows_keep_their_order() -> None:

@@ -143,6 +143,7 @@ def test_a_file_is_named_by_who_uses_it(statement: str) -> None:
         "check",
         "migrate",
         "drop",
+        "preview",
         "record",
         "report",
         "abandon",
@@ -161,9 +162,9 @@ def test_migrations_are_numbered(path: Path) -> None:
 
 def test_migrations_have_numbers_of_their_own() -> None:
     """Two of one number would be applied in the order of their words."""
-    numbers = [path.name[:4] for path in MIGRATIONS_FOLDER.glob("*.sql")]
+    numbers = [path.name[:4] for path in sorted(MIGRATIONS_FOLDER.glob("*.sql"))]
 
-    assert len(numbers) == len(set(numbers))
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
 
 
 # --- Running a statement ----------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from crm_to_meta.field_text import DropReason
 from crm_to_meta.models import Mode, Reason, Status
-from crm_to_meta.normalization import DropReason
 from crm_to_meta.quality_lines import NOT_JUDGED
 from crm_to_meta.reason_texts import explain_drop, explain_reason
 from crm_to_meta.report.facts import ALL_STAGES, NO_STAGE, NOT_TRANSFORMED

@@ -1,0 +1,93 @@
+"""Reading a whole column at once changes no answer: it gives what the field's own function gives, value by value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import phonenumbers
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from phonenumbers import PhoneNumberFormat, PhoneNumberType
+
+from crm_to_meta import plain_columns
+from crm_to_meta.meta_ids import normalize_lead_id
+from crm_to_meta.normalization import normalize_email, normalize_external_id, normalize_name, normalize_zip
+from crm_to_meta.phones import normalize_phone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS - {"AC", "TA"})
+SHA256_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+MD5_OF_LETTERS = "abcdefabcdefabcdefabcdefabcdefab"
+
+COLUMNS: dict[str, tuple[Callable[[list[str]], list[Any]], Callable[[str], Any]]] = {
+    "em": (plain_columns.normalize_emails, normalize_email),
+    "fn": (plain_columns.normalize_names, normalize_name),
+    "external_id": (plain_columns.normalize_external_ids, normalize_external_id),
+    "lead_id": (plain_columns.normalize_lead_ids, normalize_lead_id),
+}
+texts = st.one_of(
+    st.text("abzABZ019 .-_@+'éK\u0130\u00df\u200b\0\t\n", max_size=16),
+    st.text(st.characters(exclude_categories=())),
+    st.emails(),
+    st.emails().map(str.upper).map(lambda email: f"  {email} "),
+    st.from_regex(r"\A(l:)? ?[0-9]{14,18}\Z"),
+    st.from_regex(r"\A[0-9A-Z]{3,6}[ -]?[0-9A-Z]{0,5}\Z"),
+    st.sampled_from([SHA256_OF_NOTHING, MD5_OF_LETTERS, MD5_OF_LETTERS.upper(), "a" * 64, "a@b.c", "a@b.com1", "L:1"]),
+)
+
+
+@pytest.mark.parametrize(("of_column", "of_value"), COLUMNS.values(), ids=COLUMNS)
+@given(column=st.lists(texts, max_size=6))
+@settings(deadline=None, max_examples=400)
+@example(column=["a\0b", "c"])
+@example(column=["ann", "A\0"])
+@example(column=["\u212aen", "İ", "MARY"])
+def test_a_column_is_read_as_its_values_are(
+    of_column: Callable[[list[str]], list[Any]], of_value: Callable[[str], Any], column: list[str]
+) -> None:
+    """Whatever stands beside it, a value has one answer."""
+    assert of_column(column) == [of_value(text) for text in column]
+
+
+@pytest.mark.parametrize("country", ["US", "PR", "GB", "PL", "Deutschland", "Atlantis", None])
+@given(column=st.lists(texts, max_size=6))
+@settings(deadline=None, max_examples=200)
+@example(column=["94025-1234", "940251234", "2116", "M1 1AE", "00-950", "V6B1A1", "-90210"])
+def test_post_codes_are_read_as_their_values_are(country: str | None, column: list[str]) -> None:
+    """Also where they depend on the country."""
+    assert plain_columns.normalize_zips(column, country) == [normalize_zip(text, country) for text in column]
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_every_country_phones_are_read_as_their_values_are(region: str) -> None:
+    """All kinds of numbers that a country has, in each way of writing, in one column with another country's."""
+    numbers = [
+        number
+        for of_region in (region, "US", "GB", "IT", "BR")
+        for number_type in PhoneNumberType.values()
+        if (number := phonenumbers.example_number_for_type(of_region, number_type))
+    ]
+    column = [
+        phonenumbers.format_number(number, number_format)
+        for number in numbers
+        for number_format in (PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.NATIONAL)
+    ]
+    column += [text.lstrip("+") for text in column] + [f"0{text}" for text in column]
+
+    for country in (region, None):
+        assert plain_columns.normalize_phones(column, country) == [normalize_phone(text, country) for text in column]
+
+
+@given(
+    column=st.lists(st.text("0123456789+ ()-.", min_size=4, max_size=18) | texts, min_size=1, max_size=8),
+    region=st.sampled_from(REGIONS),
+)
+@settings(deadline=None, max_examples=1500)
+@example(column=["(000) 212-3456", "1 650 555 1212", "+1 1 650 555 1212"], region="US")
+@example(column=["0 0 44 7400 123456", "+44 (0)7400 123456"], region="GB")
+def test_digits_at_random_are_read_as_their_values_are(column: list[str], region: str) -> None:
+    """Trunk prefixes, carrier codes and country codes stand where they stand by chance."""
+    assert plain_columns.normalize_phones(column, region) == [normalize_phone(text, region) for text in column]
