@@ -1,7 +1,8 @@
 """What a preview shows: the stored chunks of a run in, a text out.
 
 It has a few exact events, what was left out of them and why, and the request for them as curl. No raw value is in it:
-hashes, Meta's own ids, names of fields and reasons. The token is left to the reader's shell.
+hashes, Meta's lead ids, names of fields and reasons; events with a click id, which is sent as it is, are not shown. The
+token is left to the reader's shell.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from crm_to_meta.reason_texts import explain_drop
 from crm_to_meta.warehouse import Connection, execute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 SHOWN_EVENTS: Final = 3
+_UNHASHED: Final = (b'"fbc":', b'"fbp":')
 
 _Dropped = dict[str, dict[str, list[int]]]
 
@@ -38,24 +40,29 @@ def describe_preview(connection: Connection, run_key: str, *, events_url: str, s
         return "Preview: there is no event to send."
     body, dropped, total = zlib.decompress(chunk[0]), chunk[1], chunk[2]
     events = split_events(body)
-    places = choose_events(len(events), dropped)
+    shareable = [place for place, event in enumerate(events) if not any(name in event for name in _UNHASHED)]
+    places = choose_events(shareable, dropped)
     shown = [events[place].decode() for place in places]
-    lines = [
-        f"Preview: {total:,} events would be sent; nothing was. {len(shown)} of the newest:",
-        *(describe_event(json.loads(events[place]), list_drops(dropped, place)) for place in places),
-        "",
-        *_describe_fields(execute(connection, "preview_sum_fields", scope).fetchall()),
+    request = [
         "The request for these events, to the byte. To run it is to send them, and the ledger would not know:",
         "",
         write_curl(events_url, build_body(shown).decode()),
     ]
+    lines = [
+        f"Preview: {total:,} events would be sent; nothing was. {len(shown)} of the newest without a click id:",
+        *(describe_event(json.loads(events[place]), list_drops(dropped, place)) for place in places),
+        "",
+        *_describe_fields(execute(connection, "preview_sum_fields", scope).fetchall()),
+        *(request if shown else []),
+    ]
     return "\n".join(lines)
 
 
-def choose_events(number: int, dropped: _Dropped) -> list[int]:
-    """Choose events of a chunk to show: first some that go without a field, then the newest."""
-    places = {place for reasons in dropped.values() for listed in reasons.values() for place in listed}
-    chosen = [*sorted(places, reverse=True)[: SHOWN_EVENTS - 1], *reversed(range(number))]
+def choose_events(shareable: Sequence[int], dropped: _Dropped) -> list[int]:
+    """Choose events of a chunk, of those that may be shown: first some that go without a field, then the newest."""
+    listed = {place for reasons in dropped.values() for places in reasons.values() for place in places}
+    telling = sorted(listed & set(shareable), reverse=True)
+    chosen = [*telling[: SHOWN_EVENTS - 1], *reversed(shareable)]
     return sorted(list(dict.fromkeys(chosen))[:SHOWN_EVENTS])
 
 

@@ -9,7 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from daily_run import CRM_NAME, events_of
+from daily_run import CRM_NAME, SOURCE_COLUMNS, create_source, events_of
 
 from crm_to_meta.meta_client import MetaSettings
 from crm_to_meta.models import Mode
@@ -64,6 +64,17 @@ def test_previewed_request_is_what_a_live_run_sends(company: Company) -> None:
     assert posted == [event for body in company.bodies(run_key) for event in events_of(body)]
     assert posted == [event for body in company.bodies(live.run_key) for event in events_of(body)]
     assert company.token not in text
+
+
+def test_event_with_a_click_id_is_not_shown(company: Company) -> None:
+    """A click id is sent as it is, so a preview, which may stand in a log, counts such events and shows others."""
+    create_source(company.warehouse, {**SOURCE_COLUMNS, "fbc": "text"})
+    click_id = "fb.1.1700000000000.AbCdEf"
+    company.record(company.transition(fbc=click_id), company.transition(fbc=None), company.transition(fbc=click_id))
+    _, text = preview(company)
+
+    assert "3 events would be sent; nothing was. 1 of the newest without a click id" in text
+    assert "AbCdEf" not in text
 
 
 def test_preview_of_nothing_says_so(company: Company) -> None:

@@ -53,7 +53,7 @@ def test_a_test_code_stands_beside_the_data() -> None:
 
 def test_a_partner_agent_stands_beside_the_data() -> None:
     """An agency's name, agreed on with Meta, is a member of the request; parts of it carry it, too."""
-    body = build_body([b'{"a":1}', b'{"b":2}'], partner_agent="agency-1")
+    body = build_body(['{"a":1}', '{"b":2}'], partner_agent="agency-1")
 
     assert json.loads(body) == {"data": [{"a": 1}, {"b": 2}], "partner_agent": "agency-1"}
     assert json.loads(cut_body(body, 1, 2)) == {"data": [{"b": 2}], "partner_agent": "agency-1"}
