@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 CRM_NAME: Final = "Codex CRM"
 EXPIRED_TOKEN: Final = "expired-token"
 POLL_S: Final = 0.005
-STUCK_S: Final = 10.0  # at most so long one worker is watched while another one is paused
+STUCK_S: Final = 60.0  # for one that is watched while another one is paused
 MOST_CLEAN_RUNS: Final = 5
 GX_EVERY: Final = 10  # each tenth round asks Great Expectations itself, see gx_memory.py
 HARMLESS_ERRORS: Final = frozenset({  # what a step may raise in a round; anything else is a defect
@@ -51,8 +51,9 @@ HARMLESS_ERRORS: Final = frozenset({  # what a step may raise in a round; anythi
 _COUNT_HELD: Final = """
     SELECT count(*) FROM capi.delivery AS known JOIN capi.run AS owner USING (run_key)
     WHERE known.pipeline = %s AND known.status IN ('pending', 'in_doubt') AND owner.state = 'running'
-        AND owner.dag_run_id <> %s AND known.event_time >= %s AND known.event_time < %s
+        AND owner.lease_until > now() AND owner.dag_run_id <> %s AND known.event_time >= %s AND known.event_time < %s
 """
+_OPEN: Final = "SELECT FROM capi.delivery WHERE status = 'pending' OR (status = 'in_doubt' AND %s)"
 _IN_TRANSACTION: Final = """
     SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
         AND (xact_start IS NOT NULL OR state = 'active')
@@ -108,6 +109,8 @@ class Round:
         self._crm = Crm(scenario.pipelines[0].source.event_time_type)
         self._versions = [[pipeline] for pipeline in scenario.pipelines]  # of each pipeline's file; the last one counts
         self._ledger: Ledger = {}
+        self._timeout_s: float = scenario.timeout_s
+        self._resends = scenario.pipelines[0].delivery.on_in_doubt == "resend"
 
     def play(self) -> Report:
         """Do everything; the broken laws are in the report."""
@@ -211,7 +214,7 @@ class Round:
         other = (
             _DagRun(replace(first, fuse=second.fuse, tries=second.tries), run.log) if is_twin else self._begin(second)
         )
-        held = self._count_held(other) if not is_twin and not act.ends_leases and paused.is_alive() else None
+        held = self._count_held(other) if not is_twin and not act.ends_leases and _is_stopped(paused) else None
         worker = self._start(other)
         self._wait_until_at_rest(worker)
         if held is not None:
@@ -245,9 +248,8 @@ class Round:
                 worker.join(POLL_S)
                 if not worker.is_alive() or warehouse.execute(_WAITING).fetchall()[0][0]:
                     return
-                with suppress(psutil.NoSuchProcess):
-                    if psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED:
-                        return
+                if _is_stopped(worker):
+                    return
 
     def _count_held(self, run: _DagRun) -> int | None:
         """Return how many transitions a run has to leave to others; None where that cannot be told."""
@@ -309,7 +311,8 @@ class Round:
         self._change_crm(Act(kind="late", rows=tuple(left)))
 
     def _run_clean(self) -> None:
-        """Daily runs over all rows, until one leaves nothing pending."""
+        """Daily runs over all rows, until one leaves nothing that the next one could send."""
+        self._timeout_s = PATIENCE_S  # Meta is well again, however slow this computer is
         for number in range(1, MOST_CLEAN_RUNS + 1):
             self._end_leases()
             plans = [
@@ -320,7 +323,7 @@ class Round:
             self._work([self._begin(plan) for plan in plans], act)
             self._look(act)
             with self._warehouse() as warehouse:
-                is_open = warehouse.execute("SELECT FROM capi.delivery WHERE status = 'pending'").fetchone()
+                is_open = warehouse.execute(_OPEN, [self._resends]).fetchone()
                 is_running = warehouse.execute("SELECT FROM capi.run WHERE state = 'running'").fetchone()
             if is_open is None and is_running is None:
                 return
@@ -357,7 +360,7 @@ class Round:
             "log": str(run.log),
             "fuse": plan.fuse,
             "tries": plan.tries,
-            "timeout_s": self._scenario.timeout_s,
+            "timeout_s": self._timeout_s,
             "gx_memory": "" if asks_gx else str(self._parts.gx_memory),
             "parallel_shards": plan.parallel_shards,
             "is_alone": is_alone,
@@ -448,6 +451,12 @@ def play_round(parts: Parts, seed: int, *, now: datetime) -> Report:
         TemporaryDirectory(prefix="chaos-") as folder,
     ):
         return Round(parts, database, scenario, Path(folder), now=noon).play()
+
+
+def _is_stopped(worker: ForkServerProcess) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED)
+    return False
 
 
 def _name(fault: dict[str, Any]) -> str:

@@ -206,6 +206,14 @@ def _doubts_cover_duplicates(evidence: Evidence) -> Iterator[str]:
             yield f"law 3: {event_id} was received {len(events)} times with {doubts} doubts"
 
 
+def _of_twins_one_is_sent(evidence: Evidence) -> Iterator[str]:
+    """Of rows that share a transition id one stands for it; the others are never sent."""
+    for event_id in evidence.own_received:
+        transition_id = evidence.ledger[event_id]["transition_id"]
+        if transition_id is None or event_id != str(event_id_of(evidence.pipeline.name, transition_id)):
+            yield f"law 3: {event_id} was sent, and is another row's transition ({transition_id})"
+
+
 def _what_arrived_is_what_the_crm_said(evidence: Evidence) -> Iterator[str]:
     """Times, lead ids and stages are those of the source at some time; none is invented, shifted or rounded."""
     history = evidence.crm.history()
@@ -278,6 +286,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     _each_row_has_its_due,
     _ledger_and_meta_agree,
     _doubts_cover_duplicates,
+    _of_twins_one_is_sent,
     _what_arrived_is_what_the_crm_said,
     _runs_add_up,
     _only_bad_events_are_rejected,
