@@ -124,7 +124,7 @@ def normalize_zip(text: str, country: str | None = None) -> str | DropReason:
         # SDK and builder cut every code at its dash; docs shorten those of the US only, and cut, a Polish 00-950 is
         # "00". Taken: docs where the country is known, else what SDK and builder agree on.
         value = remove(_BLANKS, value)
-        value = remove(_DASH, value) if home and not is_us else _DASH.split(value)[0]
+        value = (remove(_DASH, value) if home and not is_us else _DASH.split(value)[0]).strip()
     if is_us and (us_zip := _US_ZIP.fullmatch(value)):
         value = (us_zip[1] or us_zip[2]).zfill(_US_ZIP_DIGITS)
     return value or DropReason.NOTHING_LEFT

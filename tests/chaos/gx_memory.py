@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -17,55 +19,72 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.dialects import postgresql
 
-from crm_to_meta.gx_pushdown import Outcome
 from crm_to_meta.warehouse import run_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from crm_to_meta.gx_pushdown import Answers, Outcome, Question
+
 _DIALECT: Final = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _TABLE: Final = "the_staging_table"  # stands in a query that was written down where a table's name goes
 
 
-def remembering(check_table: Callable[..., list[Outcome]], folder: Path, database: str) -> Callable[..., list[Outcome]]:
-    """Return a `check_table` that asks Great Expectations only for contracts that are not in the folder."""
+def remembering(check_table: Callable[..., Answers], folder: Path, database: str) -> Callable[..., Answers]:
+    """Return a `check_table` that asks Great Expectations only for contracts that are not in the folder.
 
-    def check(url: str, *, schema: str, table: str, expectations: Sequence[Any]) -> list[Outcome]:
-        contract = json.dumps([expectation.configuration.to_json_dict() for expectation in expectations])
-        memory = folder / f"{hashlib.sha256(contract.encode()).hexdigest()}.json"
+    Rules about the batch are remembered with their first answer: a round switches them off.
+    """
+
+    def check(url: str, *, schema: str, table: str, questions: Sequence[Question], run_name: str = "") -> Answers:
+        memory = folder / f"{_digest(questions)}.pickle"
         if memory.exists():
-            return _ask(database, json.loads(memory.read_text()), schema=schema, table=table)
-        outcomes = check_table(url, schema=schema, table=table, expectations=expectations)
-        _write_down(memory, outcomes, table)
-        return outcomes
+            return _ask(database, pickle.loads(memory.read_bytes()), schema=schema, table=table)  # noqa: S301 - our own
+        answers = check_table(url, schema=schema, table=table, questions=questions, run_name=run_name)
+        _write_down(memory, answers, table)
+        return answers
 
     return check
 
 
-def _write_down(memory: Path, outcomes: Sequence[Outcome], table: str) -> None:
-    if any(outcome.failing_rows is None for outcome in outcomes):
-        return  # a rule about the batch as a whole: GX alone can tell
-    queries = [
-        str(outcome.failing_rows.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))  # type: ignore[union-attr]
-        for outcome in outcomes
+def _digest(questions: Sequence[Question]) -> str:
+    contract = [
+        question.expectation.configuration.to_json_dict() if question.lists_rows else question.name
+        for question in questions
     ]
+    return hashlib.sha256(json.dumps(contract).encode()).hexdigest()
+
+
+def _write_down(memory: Path, answers: Answers, table: str) -> None:
+    outcomes = [replace(outcome, failing_rows=_as_text(outcome, table)) for outcome in answers.outcomes]
     draft = memory.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps([query.replace(table, _TABLE) for query in queries]))
+    draft.write_bytes(pickle.dumps(replace(answers, outcomes=outcomes)))
     draft.replace(memory)  # at once, since workers may do this at the same time, and be killed
 
 
-def _ask(database: str, queries: Sequence[str], *, schema: str, table: str) -> list[Outcome]:
-    here = [query.replace(_TABLE, table) for query in queries]
-    counts = [f"(SELECT count(*) FROM ({query}) AS failing)" for query in here]
+def _as_text(outcome: Outcome, table: str) -> Any:
+    if outcome.failing_rows is None:
+        return None
+    query = str(outcome.failing_rows.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
+    return query.replace(table, _TABLE)
+
+
+def _ask(database: str, answers: Answers, *, schema: str, table: str) -> Answers:
+    queries: list[Any] = [outcome.failing_rows for outcome in answers.outcomes]
+    here = [query.replace(_TABLE, table) if query else None for query in queries]
+    counts = [f"(SELECT count(*) FROM ({query}) AS failing)" if query else "0" for query in here]
     question = f'SELECT (SELECT count(*) FROM {schema}."{table}"), ARRAY[{", ".join(counts)}]'
     with psycopg.connect(database, autocommit=True) as connection:
         cursor = run_query(connection, sql.SQL(question), name="gx_memory")  # type: ignore[arg-type]
         checked, failed = cursor.fetchall()[0]
-    return [
-        Outcome(success=not number, checked=checked, failed=number, failing_rows=_failing_rows(query))
-        for query, number in zip(here, failed, strict=True)
+    outcomes = [
+        replace(outcome, success=not number, checked=checked, failed=number, failing_rows=_failing_rows(query))
+        if query
+        else outcome
+        for outcome, query, number in zip(answers.outcomes, here, failed, strict=True)
     ]
+    return replace(answers, outcomes=outcomes)
 
 
 def _failing_rows(query: str) -> Any:

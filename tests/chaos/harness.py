@@ -410,7 +410,7 @@ class Round:
                         versions=versions,
                         received=received,
                         hopeless=frozenset(self._scenario.hopeless),
-                        poisoned=frozenset(self._scenario.poisoned),
+                        poisoned=self._scenario.poisoned,
                         moments=(self._began, self._now),
                         messages=[entry.message for entry in entries],
                         ledger=own,

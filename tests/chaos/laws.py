@@ -14,6 +14,7 @@ from uuid import UUID
 from crm import PERSONAL_MARK, PHONE, judge
 from psycopg import sql
 
+from crm_to_meta.meta_answers import SUBCODE_TOO_OLD
 from crm_to_meta.models import Mode, event_id_of, staging_table_of, verdict_table_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Evidence:
     versions: Sequence[Pipeline]  # as it has been
     received: Mapping[str, list[dict[str, Any]]]  # all live events that Meta took, by event id
     hopeless: frozenset[str]
-    poisoned: frozenset[str]
+    poisoned: Mapping[str, int]  # event id to the subcode that Meta answers
     moments: Sequence[datetime]  # when the round began and ended, by its own clock
     messages: list[str]
     ledger: Mapping[str, dict[str, Any]]  # this pipeline's
@@ -182,6 +183,8 @@ def _find_injustice(evidence: Evidence, event_id: str, known: Mapping[str, Any],
             return None if waits and known["doubts"] else "nothing keeps it from being sent again"
         case "rejected":
             return None if None in verdicts and event_id in evidence.hopeless else f"should be {verdicts}"
+        case "expired" if evidence.poisoned.get(event_id) == SUBCODE_TOO_OLD and None in verdicts:
+            return None  # Meta found it too old
         case "pending":
             return None  # which is a law of its own
     return None if (status, reason) in verdicts else f"should be {verdicts}"

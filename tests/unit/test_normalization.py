@@ -128,6 +128,7 @@ def test_any_text_gives_a_value_or_a_reason(normalize: Callable[[str], object], 
 @settings(deadline=None)
 @example("A \u0300")
 @example("A-\u0300")
+@example("-\x1f0")
 def test_normalizing_twice_changes_nothing(normalize: Callable[[str], str | DropReason], text: str) -> None:
     """A normalised value is normal."""
     once = normalize(text)
