@@ -28,8 +28,8 @@ def erase(session: Session) -> None:
         return
     for erasure in erasures.done:
         session.console.print(
-            f"Request {erasure.erasure_id}: {erasure.transitions:,} transitions no longer point to the person, "
-            f"{erasure.bodies:,} stored request bodies are gone."
+            f"Request {erasure.erasure_id} is done. Transitions that no longer point to the person: "
+            f"{erasure.transitions:,}. Stored request bodies deleted: {erasure.bodies:,}."
         )
     session.console.print("Not erased here: your CRM, backups of the warehouse, and what Meta has received.")
 
