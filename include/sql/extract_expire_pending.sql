@@ -1,9 +1,11 @@
--- What an outage left behind and the window no longer reaches is too old for Meta: put on record, by this run.
+-- What an outage left behind and a sweep no longer reaches is too old for Meta: put on record, by this run. A backfill
+-- looks at its own days alone.
 WITH left_behind AS (
     SELECT known.event_id, known.run_key
     FROM capi.run AS former
     INNER JOIN capi.delivery AS known ON known.run_key = former.run_key
-    WHERE former.pipeline = %(pipeline)s
+    WHERE %(is_sweep)s
+        AND former.pipeline = %(pipeline)s
         AND former.state <> 'running'
         AND known.status = 'pending'
         AND known.event_time < %(oldest_event_time)s

@@ -18,9 +18,9 @@ from crm_to_meta.meta_answers import SUBCODE_TOO_OLD
 from crm_to_meta.models import Mode, event_id_of, staging_table_of, verdict_table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from crm import Crm, Row
+    from crm import Crm, Row, Verdict
 
     from crm_to_meta.pipeline import Pipeline
     from crm_to_meta.warehouse import Connection
@@ -183,11 +183,20 @@ def _find_injustice(evidence: Evidence, event_id: str, known: Mapping[str, Any],
             return None if waits and known["doubts"] else "nothing keeps it from being sent again"
         case "rejected":
             return None if None in verdicts and event_id in evidence.hopeless else f"should be {verdicts}"
-        case "expired" if evidence.poisoned.get(event_id) == SUBCODE_TOO_OLD and None in verdicts:
-            return None  # Meta found it too old
+        case "expired" if _is_too_old_for_meta(evidence, event_id, known, verdicts):
+            return None
         case "pending":
             return None  # which is a law of its own
     return None if (status, reason) in verdicts else f"should be {verdicts}"
+
+
+def _is_too_old_for_meta(
+    evidence: Evidence, event_id: str, known: Mapping[str, Any], verdicts: Collection[Verdict | None]
+) -> bool:
+    """Say whether Meta found a sound event too old, or a run left it behind until no window reached it."""
+    is_found_so = evidence.poisoned.get(event_id) == SUBCODE_TOO_OLD and None in verdicts
+    oldest: datetime = evidence.moments[-1] - evidence.pipeline.delivery.max_event_age
+    return is_found_so or bool(known["event_time"] < oldest)
 
 
 def _ledger_and_meta_agree(evidence: Evidence) -> Iterator[str]:

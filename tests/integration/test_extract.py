@@ -588,6 +588,22 @@ def test_pending_events_beyond_the_window_expire_on_record(company: Company) -> 
     assert_conserved(company, day.run_key)
 
 
+def test_backfill_leaves_what_other_days_have_pending(company: Company) -> None:
+    """A run of exactly one interval expires nothing outside of it; the next daily run does."""
+    company.judges_rows = False
+    old = company.midnight - timedelta(days=20)
+    company.record(company.transition(event_time=old + timedelta(hours=1)))
+    backfill = company.facts(start=old, end=old + timedelta(days=1), is_sweep=False)
+    company.end_lease(company.extract(backfill).run_key)
+    of_another_day = company.run_day(company.facts(days=1, is_sweep=False))
+    untouched = company.statuses()
+    daily = company.run_day()
+
+    assert of_another_day.errors == daily.errors == []
+    assert untouched == {"pending": 1}
+    assert company.statuses() == {"expired": 1}
+
+
 def test_row_without_an_id_never_stays_pending(company: Company) -> None:
     """Left pending by a dead run and edited since, it is another row to all later runs: both go on record."""
     company.record(company.transition(transition_id=None))
