@@ -1,6 +1,6 @@
 -- The run's work set: rows of the window that the ledger does not show as finished, snapshot in one statement.
 -- Identifiers and time expressions come from the pipeline file, see extract.py. The window is read three times over,
--- since sorting all of it to find the few rows that share an id costs more.
+-- since sorting all of it to find the few rows that share an id costs more: docs/extract-plan.md.
 INSERT INTO {staging}
 WITH source AS NOT MATERIALIZED (
     SELECT
