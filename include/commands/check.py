@@ -6,8 +6,6 @@ By default of the embedded parts; of your own warehouse and Meta where the envir
 from __future__ import annotations
 
 import os
-import sys
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -16,9 +14,8 @@ from crm_to_meta.errors import CrmToMetaError
 from crm_to_meta.meta_client import MetaClient
 from demo.airflow_process import airflow_environment
 from demo.environment import read_options
-from demo.parts import embedded_parts, only_one_at_a_time, own_parts
-from demo.run import end_on_sigterm
-from demo.terminal import make_console, print_failure
+from demo.parts import open_parts
+from demo.terminal import run_in_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,19 +27,13 @@ if TYPE_CHECKING:
 _TIMEOUT_S: Final = 20.0
 
 
-def main() -> int:
-    """Check everything; return 0 where all works, 1 where something does not, 2 where it could not start."""
-    console = make_console()
-    try:
-        options = read_options()
-        with only_one_at_a_time(), ExitStack() as stack:
-            parts = embedded_parts(options, stack, console) if options.is_embedded else own_parts(options)
-            os.environ.update(airflow_environment(parts.connections))
-            console.print(f"Checking the pipeline {options.pipeline.name}; Meta gets nothing that it could use\n")
-            return _print_findings(console, find_all(options.pipeline))
-    except CrmToMetaError as error:
-        print_failure(console, error)
-        return 2
+def main(console: Console) -> int:
+    """Check everything; return 0 where all works, 1 where something does not."""
+    options = read_options()
+    with open_parts(options, console) as parts:
+        os.environ.update(airflow_environment(parts.connections))
+        console.print(f"Checking the pipeline {options.pipeline.name}; Meta gets nothing that it could use\n")
+        return _print_findings(console, find_all(options.pipeline))
 
 
 def find_all(pipeline: Pipeline) -> Iterator[Finding]:
@@ -81,8 +72,4 @@ def _print_findings(console: Console, findings: Iterator[Finding]) -> int:
 
 
 if __name__ == "__main__":
-    end_on_sigterm()
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("Interrupted.")
+    run_in_terminal(main)

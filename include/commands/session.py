@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from crm_to_meta.errors import ConfigurationError, CrmToMetaError
+from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.models import Mode
 from demo.environment import LOCAL_FOLDER, RunOptions, read_options
-from demo.terminal import make_console, print_failure
+from demo.terminal import run_in_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,19 +30,18 @@ class Session:
     warehouse: Connection
 
 
-def run_command(command: Callable[[Session], None]) -> None:
-    """Run a command and exit: with 0, or with 2 where it could not do its work, which is told in a sentence."""
-    console = make_console()
-    logging.disable(logging.INFO)  # Airflow and Great Expectations tell what they do; a person asked for something else
-    try:
+def run_command(command: Callable[[Session], None]) -> NoReturn:
+    """Run a command on its warehouse, and exit."""
+
+    def run(console: Console) -> int:
         # A preview needs no token, and no command sends anything.
         options = read_options({**os.environ, "MODE": Mode.PREVIEW, "TEST_EVENT_CODE": ""})
         open_warehouse = _embedded_warehouse if options.is_embedded else _own_warehouse
         with open_warehouse(options) as warehouse:
             command(Session(console=console, pipeline=options.pipeline, warehouse=warehouse))
-    except CrmToMetaError as error:
-        print_failure(console, error)
-        sys.exit(2)
+        return 0
+
+    run_in_terminal(run)
 
 
 @contextmanager

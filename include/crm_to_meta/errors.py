@@ -23,6 +23,8 @@ Messages carry names, counts and ids. No message carries a value of a source row
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class CrmToMetaError(Exception):
     """Root of this project's errors."""
@@ -58,6 +60,14 @@ class BatchRefusedError(PermanentError):
 
 class StagingLostError(PermanentError):
     """The staging table is unlogged: after a crash of the database it is empty, and the rows are still pending."""
+
+    @classmethod
+    def about(cls, run_key: str, what: str = "rows") -> Self:
+        """Return the error about a run's staged rows, or about some of them, such as "rows 1-50000"."""
+        return cls(
+            f"Run {run_key}: the staged {what} are not all there: the warehouse was restarted after a crash, or the "
+            "run was closed; clear the task `extract` of this run, or let the next scheduled run take the rows over."
+        )
 
 
 class RunTakenOverError(PermanentError):

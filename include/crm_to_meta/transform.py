@@ -173,11 +173,7 @@ def _money(value: str | None, currency: str | None) -> dict[str, Any]:
 def _read_accepted(connection: Connection, shard: Shard, *, batch_rows: int) -> Iterator[dict[str, Sequence[Any]]]:
     """Yield the accepted rows of a shard as columns, a batch at a time."""
     if _count_staged(connection, shard) != shard.last_row - shard.first_row + 1:
-        raise StagingLostError(
-            f"Run {shard.run_key}: the staged {shard.label} are not all there: the warehouse was restarted after a "
-            "crash, or the run was closed; clear the task `extract` of this run, or let the next scheduled run take "
-            "the rows over."
-        )
+        raise StagingLostError.about(shard.run_key, shard.label)
     cursor = execute(
         connection,
         "transform_read_accepted",

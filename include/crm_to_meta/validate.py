@@ -104,12 +104,11 @@ def _ask(
 ) -> tuple[list[tuple[RowRule, Outcome]], list[tuple[BatchRule, Outcome | None]], ExpectationSuiteValidationResult]:
     """Put all rules to Great Expectations at once; return each with its outcome, and the result as a whole."""
     of_rows, of_batch = row_rules(pipeline, now), batch_rules(pipeline, batch)
-    judged = [rule for rule in of_batch if rule.expectation]
     questions = [
         *(Question(expectation=rule.expectation, name=_name_of(pipeline, rule), lists_rows=True) for rule in of_rows),
         *(
             Question(expectation=rule.expectation, name=_name_of(pipeline, rule), from_rows=rule.from_rows)
-            for rule in judged
+            for rule in of_batch
             if rule.expectation
         ),
     ]
@@ -124,10 +123,10 @@ def _ask(
     except (ConfigurationError, WarehouseError):  # GX does not tell why: are the warehouse and the rows still there?
         _require_staged_rows(connection, run_key)
         raise
-    by_rule = dict(zip(map(id, (*of_rows, *judged)), answers.outcomes, strict=True))
+    outcomes = iter(answers.outcomes)  # one for each question, in their order
     return (
-        [(rule, by_rule[id(rule)]) for rule in of_rows],
-        [(rule, by_rule.get(id(rule))) for rule in of_batch],
+        [(rule, next(outcomes)) for rule in of_rows],
+        [(rule, next(outcomes) if rule.expectation else None) for rule in of_batch],
         answers.result,
     )
 
@@ -175,18 +174,11 @@ def _require_staged_rows(connection: Connection, run_key: str) -> int:
     except WarehouseError as error:
         if error.sqlstate != UndefinedTable.sqlstate:
             raise
-        raise _staging_lost(run_key) from None
+        raise StagingLostError.about(run_key) from None
     expected, staged = one_row(row)
     if staged != expected:
-        raise _staging_lost(run_key)
+        raise StagingLostError.about(run_key)
     return int(staged)
-
-
-def _staging_lost(run_key: str) -> StagingLostError:
-    return StagingLostError(
-        f"Run {run_key}: the staged rows are not all there: the warehouse was restarted after a crash, or the run was "
-        "closed; clear the task `extract` of this run, or let the next scheduled run take the rows over."
-    )
 
 
 def _record_verdicts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,6 @@ from demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from contextlib import ExitStack
 
     from rich.console import Console
 
@@ -34,7 +33,7 @@ class Parts:
     postgres: EmbeddedPostgres | None = None
 
 
-def own_parts(options: RunOptions) -> Parts:
+def _own_parts(options: RunOptions) -> Parts:
     """Return the connections to your own warehouse and Meta."""
     connections = {options.warehouse_variable: options.settings[options.warehouse_variable]}
     if meta := options.meta_connection():
@@ -42,7 +41,14 @@ def own_parts(options: RunOptions) -> Parts:
     return Parts(connections=connections)
 
 
-def embedded_parts(options: RunOptions, stack: ExitStack, console: Console) -> Parts:
+@contextmanager
+def open_parts(options: RunOptions, console: Console) -> Iterator[Parts]:
+    """Have the parts that the options name ready, for this command alone; what was started stops afterwards."""
+    with only_one_at_a_time(), ExitStack() as stack:
+        yield _embedded_parts(options, stack, console) if options.is_embedded else _own_parts(options)
+
+
+def _embedded_parts(options: RunOptions, stack: ExitStack, console: Console) -> Parts:
     """Start the embedded warehouse and the stand-in, and fill the sample CRM; they stop with the stack."""
     console.print("Starting the embedded PostgreSQL and the stand-in for Meta (nothing leaves this computer)")
     postgres = stack.enter_context(running_postgres(LOCAL_FOLDER / "postgres"))

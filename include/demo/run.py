@@ -7,26 +7,24 @@ the environment or .env names them.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import requests
 
-from crm_to_meta.errors import CrmToMetaError
 from crm_to_meta.models import Mode
 from crm_to_meta.preview import describe_preview
 from crm_to_meta.report import render_report
 from demo.airflow_process import airflow_environment, prepare_metadata_database, running_dag
 from demo.environment import LOCAL_FOLDER, RunOptions, read_options
-from demo.parts import Parts, embedded_parts, only_one_at_a_time, own_parts
+from demo.parts import Parts, open_parts
 from demo.progress import follow
 from demo.summary import print_summary
-from demo.terminal import make_console, print_failure
+from demo.terminal import run_in_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,17 +37,11 @@ REPORTS_FOLDER: Final = LOCAL_FOLDER / "reports"
 LOGS_FOLDER: Final = LOCAL_FOLDER / "logs"
 
 
-def main() -> int:
-    """Run the DAG once; return 0 where the run is green, 1 where it is red, 2 where it could not start."""
-    console = make_console()
-    try:
-        options = read_options()
-        with only_one_at_a_time(), ExitStack() as stack:
-            parts = embedded_parts(options, stack, console) if options.is_embedded else own_parts(options)
-            return _run(options, parts, console)
-    except CrmToMetaError as error:
-        print_failure(console, error)
-        return 2
+def main(console: Console) -> int:
+    """Run the DAG once; return 0 where the run is green, 1 where it is red."""
+    options = read_options()
+    with open_parts(options, console) as parts:
+        return _run(options, parts, console)
 
 
 def _run(options: RunOptions, parts: Parts, console: Console) -> int:
@@ -128,16 +120,8 @@ def _shown(path: Path) -> str:
     return os.path.relpath(path)
 
 
-def end_on_sigterm() -> None:
-    """Let a polite kill end this process as Ctrl-C does: with everything that it started."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
 if __name__ == "__main__":
-    end_on_sigterm()
     try:
-        sys.exit(main())
+        run_in_terminal(main, interrupted="Interrupted. Nothing is lost: run it again, and it goes on.")
     except subprocess.CalledProcessError as error:
         sys.exit(f"{' '.join(map(str, error.cmd))} ended with {error.returncode}; see {_shown(LOGS_FOLDER)}.")
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. Nothing is lost: run it again, and it goes on.")

@@ -1,24 +1,46 @@
-"""The terminal of every command of `make`."""
+"""How every command of `make` begins and ends: a terminal, and an exit code with a sentence instead of a traceback."""
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from rich.console import Console
 
+from crm_to_meta.errors import CrmToMetaError
+
 if TYPE_CHECKING:
-    from crm_to_meta.errors import CrmToMetaError
+    from collections.abc import Callable
 
 _PLAIN_WIDTH: Final = 110  # of output that goes to a file
+_COULD_NOT_START: Final = 2
 
 
-def make_console() -> Console:
+def run_in_terminal(command: Callable[[Console], int], *, interrupted: str = "Interrupted.") -> NoReturn:
+    """Run a command and exit with its code, or with 2 where it could not do its work, which is told in a sentence.
+
+    Args:
+        command: prints to the terminal and returns the exit code.
+        interrupted: what is printed where somebody ends it.
+    """
+    end_on_sigterm()
+    console = _make_console()
+    try:
+        sys.exit(command(console))
+    except CrmToMetaError as error:
+        console.print(f"[bold red]{type(error).__name__}[/bold red]:", end=" ")
+        console.print(str(error), markup=False, soft_wrap=True)
+        sys.exit(_COULD_NOT_START)
+    except KeyboardInterrupt:
+        sys.exit(interrupted)
+
+
+def end_on_sigterm() -> None:
+    """Let a polite kill end this process as Ctrl-C does: with everything that it started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _make_console() -> Console:
     """Return the terminal; output that goes to a file has a fixed width."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-
-
-def print_failure(console: Console, error: CrmToMetaError) -> None:
-    """Print an error in one sentence, without a traceback."""
-    console.print(f"[bold red]{type(error).__name__}[/bold red]:", end=" ")
-    console.print(str(error), markup=False, soft_wrap=True)

@@ -7,9 +7,7 @@ SQLite locks under a scheduler. Everything listens on this computer alone, so no
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -18,10 +16,10 @@ import requests
 from crm_to_meta.errors import ConfigurationError, CrmToMetaError
 from demo.airflow_process import AIRFLOW_COMMAND, airflow_environment
 from demo.environment import LOCAL_FOLDER, read_options
-from demo.parts import Parts, embedded_parts, only_one_at_a_time, own_parts
+from demo.parts import Parts, open_parts
 from demo.processes import tracked_process
-from demo.run import LOGS_FOLDER, end_on_sigterm
-from demo.terminal import make_console, print_failure
+from demo.run import LOGS_FOLDER
+from demo.terminal import run_in_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,21 +34,15 @@ _START_TIMEOUT_S: Final = 120.0
 _METADATA_DATABASE: Final = "airflow"
 
 
-def main() -> int:
+def main(console: Console) -> int:
     """Start Airflow and wait until it is ended."""
-    console = make_console()
-    try:
-        options = read_options()
-        with only_one_at_a_time(), ExitStack() as stack:
-            parts = embedded_parts(options, stack, console) if options.is_embedded else own_parts(options)
-            if parts.postgres is None:
-                raise ConfigurationError(
-                    "`make ui` shows the embedded parts; for your own warehouse and Meta use `docker compose up`."
-                )
-            _serve(parts, parts.postgres, options.settings.get("UI_PORT") or DEFAULT_PORT, console)
-    except CrmToMetaError as error:
-        print_failure(console, error)
-        return 2
+    options = read_options()
+    with open_parts(options, console) as parts:
+        if parts.postgres is None:
+            raise ConfigurationError(
+                "`make ui` shows the embedded parts; for your own warehouse and Meta use `docker compose up`."
+            )
+        _serve(parts, parts.postgres, options.settings.get("UI_PORT") or DEFAULT_PORT, console)
     return 0
 
 
@@ -99,8 +91,4 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log_file: Pa
 
 
 if __name__ == "__main__":
-    end_on_sigterm()
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("Ended.")
+    run_in_terminal(main, interrupted="Ended.")

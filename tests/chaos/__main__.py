@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from harness import Report
 from jobs import play_all
+
+from demo.terminal import end_on_sigterm
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -74,5 +75,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the rounds under way end, with their servers
+    end_on_sigterm()  # the rounds under way end, with their servers
     main()

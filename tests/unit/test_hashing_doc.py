@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
+from field_cases import HASHED
 
-from crm_to_meta.birth_dates import normalize_date_of_birth
 from crm_to_meta.field_text import DropReason
-from crm_to_meta.normalization import (
-    normalize_city,
-    normalize_country,
-    normalize_email,
-    normalize_external_id,
-    normalize_gender,
-    normalize_name,
-    normalize_state,
-    normalize_zip,
-)
-from crm_to_meta.phones import normalize_phone
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "hashing.md").read_text(encoding="utf-8")
-FUNCTIONS: dict[str, Any] = {
-    "em": normalize_email,
-    "ph": normalize_phone,
-    "fn": normalize_name,
-    "ln": normalize_name,
-    "ge": normalize_gender,
-    "db": normalize_date_of_birth,
-    "ct": normalize_city,
-    "st": normalize_state,
-    "zp": normalize_zip,
-    "country": normalize_country,
-    "external_id": normalize_external_id,
-}
 EXAMPLES = re.findall(
-    rf"^\| ({'|'.join(FUNCTIONS)}) \| `([^`]+)`(?: \(([^)]+)\))? \| (?:`([^`]+)`|\*([a-z0-9_]+)\*) \|",
+    rf"^\| ({'|'.join(HASHED)}) \| `([^`]+)`(?: \(([^)]+)\))? \| (?:`([^`]+)`|\*([a-z0-9_]+)\*) \|",
     PAGE,
     re.MULTILINE,
 )
@@ -50,14 +25,14 @@ def read_escapes(text: str) -> str:
 
 def test_every_field_has_an_example() -> None:
     """And no line of the table is passed over."""
-    assert {field for field, *_ in EXAMPLES} == set(FUNCTIONS)
+    assert {field for field, *_ in EXAMPLES} == set(HASHED)
     assert len(EXAMPLES) == len(re.findall(r"^\| [a-z_]+ \| `", PAGE, re.MULTILINE))
 
 
 @pytest.mark.parametrize(("field", "text", "country", "normalized", "reason"), EXAMPLES, ids=ascii)
 def test_an_example_is_what_the_code_does(field: str, text: str, country: str, normalized: str, reason: str) -> None:
     """The normal form, or the reason to leave it out."""
-    result = FUNCTIONS[field](read_escapes(text), *([country] if country else []))
+    result = HASHED[field](read_escapes(text), *([country] if country else []))
 
     assert result == (DropReason(reason) if reason else normalized)
 

@@ -205,14 +205,20 @@ def test_halves_of_what_was_too_much_go_next(size: int) -> None:
     assert [index for part in parts for index in range(part.start, part.end)] == list(range(size + 5))
 
 
-def test_a_probe_that_was_not_processed_is_not_forgotten() -> None:
-    """An event whose request failed in between is sent with its neighbours once the search goes on."""
+def start_probing() -> tuple[Isolation, Part]:
+    """Have a hundred events refused as a whole; return the search and its first single event."""
     search = Isolation([Part(0, 100)], is_believed=False)
     whole = search.next_part()
     assert whole is not None
     search.refused(whole)
     probe = search.next_part()
     assert probe is not None
+    return search, probe
+
+
+def test_a_probe_that_was_not_processed_is_not_forgotten() -> None:
+    """An event whose request failed in between is sent with its neighbours once the search goes on."""
+    search, probe = start_probing()
     search.send_again(probe)
     search.believe()
     parts = list(iter(search.next_part, None))
@@ -222,12 +228,7 @@ def test_a_probe_that_was_not_processed_is_not_forgotten() -> None:
 
 def test_the_second_try_without_lead_id_outlives_the_probing() -> None:
     """An event that is to go out without its lead id does, when the search goes on."""
-    search = Isolation([Part(0, 100)], is_believed=False)
-    whole = search.next_part()
-    assert whole is not None
-    search.refused(whole)
-    probe = search.next_part()
-    assert probe is not None
+    search, probe = start_probing()
     search.send_again(probe._replace(without_lead_id=True))
     search.believe()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from field_cases import cases
+from field_cases import HASHED, cases
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -38,19 +38,6 @@ SOME_SHA256 = sha256(b"some").hexdigest()
 SOME_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 CLICK_ID = "IwAR2F4-dbP0l7Mn1IawQQGCINEz7PYXQvwjNwB_qa2ofrHyiLjcbCRxTDMgk"
 
-HASHED: dict[str, Callable[..., str | DropReason]] = {
-    "em": normalize_email,
-    "ph": normalize_phone,
-    "fn": normalize_name,
-    "ln": normalize_name,
-    "ge": normalize_gender,
-    "db": normalize_date_of_birth,
-    "ct": normalize_city,
-    "st": normalize_state,
-    "zp": normalize_zip,
-    "country": normalize_country,
-    "external_id": normalize_external_id,
-}
 SENT_AS_IS: dict[str, Callable[..., str | int | DropReason]] = {
     "fbc": normalize_fbc,
     "fbp": normalize_fbp,
