@@ -51,7 +51,7 @@ def main() -> int:
 
 def _measure(connection: Connection, stand_in: StandIn, concurrency: int, options: argparse.Namespace) -> float:
     chunks = max(concurrency * options.waves, 1)
-    shard = Shard(run_key=f"run-{concurrency}", shard_no=0, first_row=1, last_row=chunks * CHUNK_EVENTS)
+    shard = Shard(run_key=str(uuid.uuid4()), shard_no=0, first_row=1, last_row=chunks * CHUNK_EVENTS)
     _store_run(connection, shard, chunks)
     pipeline = Pipeline.model_validate({
         "name": NAME, "start_date": "2026-01-01", "stages": {"new": "Lead"}, "delivery": {"concurrency": concurrency},

@@ -86,7 +86,7 @@ class Journal:
             execute(self._connection, "load_hold_chunks", {**scope, "holder": self._holder})
             unanswered = {"run_keys": [self._shard.run_key], "shard_no": self._shard.shard_no}
             execute(self._connection, "record_doubts", unanswered)
-            if self.is_live:
+            if self.is_live and state != "running":  # of a running run nobody takes transitions
                 execute(self._connection, "load_set_aside_chunks", scope)
 
     def chunks(self) -> dict[int, int]:

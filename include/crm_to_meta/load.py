@@ -170,23 +170,16 @@ class _Loader:
             if self._in_flight:
                 self._read_ahead()
                 done, _ = wait(self._in_flight, return_when=FIRST_COMPLETED)
-                goes_on = self._delivery.concurrency > 1 and all(map(_is_plain_success, done))
-                for future in done:
-                    if goes_on:
-                        self._fill(beyond=1)  # before the answer is written down: no time in which nothing is sent
-                    self._take(future)
+                self._fill()
+                self._take(min(done, key=_is_plain_success))  # first what may change something for the others
             elif self._pause_s and (self._ready or self._waiting):
                 self._rest()
             else:
                 return
 
-    def _fill(self, *, beyond: int = 0) -> None:
-        """Send as long as there may be more requests under way; during a pause none is.
-
-        Args:
-            beyond: how many of those under way are answered, and only not written down yet.
-        """
-        while len(self._in_flight) < self._delivery.concurrency + beyond and not self._pause_s:
+    def _fill(self) -> None:
+        """Send as long as there may be more requests under way; during a pause none is."""
+        while self._has_room() and not self._pause_s:
             delivery = self._next_delivery()
             if delivery is None:
                 return
@@ -195,6 +188,20 @@ class _Loader:
                 self._close(delivery)
             else:
                 self._start(delivery, part)
+
+    def _has_room(self) -> bool:
+        """Say whether another request may go out, before all answers that came are written down.
+
+        Writing one down takes a while in which nothing would be sent, so a success may wait for that. One alone: after a
+        crash, what is not on record is in doubt. With one request at a time, each is on record before the next goes out.
+        """
+        answered, most = self._answered(), self._delivery.concurrency
+        under_way = len(self._in_flight) - len(answered)
+        unrecorded = 1 if most > 1 else 0
+        return under_way < most and len(self._in_flight) < most + unrecorded and all(map(_is_plain_success, answered))
+
+    def _answered(self) -> list[Future[Answer]]:
+        return [future for future in self._in_flight if future.done()]
 
     def _next_delivery(self) -> _Delivery | None:
         if self._requests_left == 0:
@@ -205,9 +212,10 @@ class _Loader:
         return self._read(self._waiting.popleft()) if self._waiting else None
 
     def _read_ahead(self) -> None:
-        """Have the next chunk ready when an answer comes: reading it is then no time in which nothing is sent."""
-        if not self._ready and self._waiting and self._requests_left is None:
-            self._ready.append(self._read(self._waiting.popleft()))
+        """Have chunks ready when answers come: reading them is then no time in which nothing is sent."""
+        if self._requests_left is None:
+            while self._waiting and len(self._ready) < self._delivery.concurrency and not self._answered():
+                self._ready.append(self._read(self._waiting.popleft()))
 
     def _start(self, delivery: _Delivery, part: Part) -> None:
         body = _body_of(delivery, part)

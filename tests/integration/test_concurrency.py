@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,28 @@ def test_as_many_requests_are_under_way_as_the_pipeline_says(company: Company) -
     assert client.most == LANES
     assert Counter(company.received_ids()) == dict.fromkeys(ids, 1)
     assert outcomes(company) == {"delivered": 40}
+
+
+@pytest.mark.parametrize(("lanes", "most"), [(1, 1), (2, 3), (8, 9)])
+def test_few_answers_wait_for_being_written_down(
+    company: Company, monkeypatch: pytest.MonkeyPatch, lanes: int, most: int
+) -> None:
+    """Where Meta is faster than the warehouse, a crash would still put hardly more in doubt than what is under way."""
+    shard, ids = prepare(company)
+    company.configure(delivery={"concurrency": lanes})
+    end_request = Journal.end_request
+    sending = []
+
+    def slow(journal: Journal, *arguments: Any, **named: Any) -> Any:
+        time.sleep(0.02)  # longer than the stand-in takes
+        sending.append(outcomes(company)["sending"])
+        return end_request(journal, *arguments, **named)
+
+    monkeypatch.setattr(Journal, "end_request", slow)
+    company.load(shard)
+
+    assert max(sending) <= most
+    assert Counter(company.received_ids()) == dict.fromkeys(ids, 1)
 
 
 def test_few_chunks_need_few_lanes(company: Company) -> None:
