@@ -56,7 +56,7 @@ def prepare_floor() -> Callable[[Shard], list[bytes]]:
     def write(shard: Shard) -> list[bytes]:
         sha256 = hashlib.sha256
         events = [
-            f'{{"event_name":"{name}","event_time":{int(event_time.timestamp())},"event_id":"{event_id}",'
+            f'{{"event_name":"{name}","event_time":{event_time},"event_id":"{event_id}",'
             f'"action_source":"system_generated","custom_data":{{"event_source":"crm","lead_event_source":"{CRM_NAME}"}},'
             f'"user_data":{{"lead_id":{lead_id},"em":["{sha256(em.encode()).hexdigest()}"],'
             f'"ph":["{sha256(ph.encode()).hexdigest()}"],"fn":["{sha256(fn.encode()).hexdigest()}"],'
@@ -91,7 +91,7 @@ def prepare_sdk() -> Callable[[Shard], list[bytes]]:
         events = [
             Event(
                 event_name=name,
-                event_time=int(event_time.timestamp()),
+                event_time=int(event_time),
                 event_id=event_id,
                 action_source=ActionSource.SYSTEM_GENERATED,
                 custom_data=CustomData(custom_properties={"event_source": "crm", "lead_event_source": CRM_NAME}),

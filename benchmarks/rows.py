@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ SHARD_ROWS: Final = 50_000  # as many as a mapped task of the DAG has by default
 CRM_NAME: Final = "Codex CRM"
 
 _EVENT_NAMES: Final = ("Lead", "Contacted", "Marketing Qualified Lead", "Sales Opportunity", "Converted")
-_FIRST_TIME: Final = datetime(2026, 11, 15, tzinfo=UTC)
+_FIRST_TIME: Final = 1_794_700_800  # 2026-11-15, 00:00 UTC
 _CONSONANTS: Final = "bdfgklmnrstvz"
 _VOWELS: Final = "aeio"
 _FOREIGN_NAMES: Final = ("josé", "zoë", "françois", "jürgen", "анна", "łukasz", "siobhán", "ñuflo")
@@ -35,13 +34,16 @@ _CALLING_CODES: Final = {"us": "1", "gb": "44", "de": "49"}
 
 @dataclass(slots=True)
 class Shard:
-    """Columns by Meta's names of the fields: as the CRM spells them, and their normal forms."""
+    """Columns by Meta's names of the fields: as the CRM spells them, and their normal forms.
+
+    Event ids and times are as PostgreSQL hands them over: text, and Unix seconds as text.
+    """
 
     spelled: dict[str, list[str]]
     normal: dict[str, list[str]]
     event_ids: list[str]
     event_names: list[str]
-    event_times: list[datetime]
+    event_times: list[str]
 
 
 def make_shards(rows: int) -> Iterator[Shard]:
@@ -62,7 +64,7 @@ def _make_shard(numbers: range, chance: random.Random) -> Shard:
         spelled=spelled,
         event_ids=[str(uuid.UUID(int=chance.getrandbits(128))) for _ in numbers],
         event_names=[chance.choice(_EVENT_NAMES) for _ in numbers],
-        event_times=[_FIRST_TIME + timedelta(seconds=number % 500_000) for number in numbers],
+        event_times=[str(_FIRST_TIME + number % 500_000) for number in numbers],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -66,7 +66,7 @@ def _stage(connection: Connection, staging: sql.Identifier, invented: rows.Shard
                     invented.event_ids,
                     invented.event_names,
                     invented.event_names,
-                    invented.event_times,
+                    [datetime.fromtimestamp(int(seconds), UTC) for seconds in invented.event_times],
                     *(invented.spelled[field] for field in _COLUMNS),
                     strict=True,
                 ),

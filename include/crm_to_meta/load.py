@@ -192,8 +192,8 @@ class _Loader:
     def _has_room(self) -> bool:
         """Say whether another request may go out, before all answers that came are written down.
 
-        Writing one down takes a while in which nothing would be sent, so a success may wait for that. One alone: after a
-        crash, what is not on record is in doubt. With one request at a time, each is on record before the next goes out.
+        Writing one down takes a while in which nothing would be sent: a success may wait for that. Only one, since what
+        is not on record is in doubt after a crash; and none where one request at a time is all that is wanted.
         """
         answered, most = self._answered(), self._delivery.concurrency
         under_way = len(self._in_flight) - len(answered)

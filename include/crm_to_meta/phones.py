@@ -89,6 +89,9 @@ def _parse_possible(text: str, region: str | None, *, is_short_allowed: bool = F
 
 WITHOUT_SEPARATORS: Final = [None if chr(code) in " ().-" else code for code in range(128)]
 _DIGIT: Final = re.compile(r"[+\d]")
+_EXTENSION: Final = re.compile(
+    r"(?:ext|x)[.:]? *[0-9]{1,7}\Z", re.IGNORECASE | re.ASCII
+)  # within what the library takes
 NEVER: Final = "(?!)"
 
 
@@ -107,8 +110,11 @@ def read_plain_phone(text: str, country: str | None = None) -> str | None:
     """Read a number that is written plainly: the answer of `read_phone`, or None where that has to be asked.
 
     Plain are digits with blanks, dots, dashes and brackets: international with a plus (whatever letters stand before
-    it: "tel:", "p:") or 00, or national of `country`, with its trunk prefix, its country code or neither.
+    it: "tel:", "p:") or 00, or national of `country`, with its trunk prefix, its country code or neither. An extension
+    may follow ("ext. 12", "x12").
     """
+    if extension := _EXTENSION.search(text):
+        text = text[: extension.start()]
     digits = text.translate(WITHOUT_SEPARATORS)
     if not digits.isdigit():
         label, plus, digits = digits.rpartition("+")
@@ -118,9 +124,15 @@ def read_plain_phone(text: str, country: str | None = None) -> str | None:
         return None
     plan = plan_of_country(country) if country else None
     if digits.startswith("00"):
-        is_abroad = text.startswith("00") and (plan is None or plan.abroad.pattern == "00")
+        is_abroad = text.startswith("00") and (plan is None or _leads_abroad(digits, plan))
         return _read_international(digits[2:]) if is_abroad else None
     return _read_national(digits, plan) if plan else None
+
+
+def _leads_abroad(digits: str, plan: NumberingPlan) -> bool:
+    """Say whether digits with 00 in front can only be meant for another country."""
+    at_home = (plan.abroad.match, plan.trunk_prefix.match, plan.national.fullmatch)
+    return plan.abroad.pattern == "00" or not any(match(digits) for match in at_home)
 
 
 def _read_international(digits: str) -> str | None:

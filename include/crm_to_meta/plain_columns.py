@@ -10,22 +10,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-from crm_to_meta.meta_ids import normalize_lead_id
-from crm_to_meta.normalization import (
-    has_zip_plus_four,
-    normalize_email,
-    normalize_external_id,
-    normalize_name,
-    normalize_zip,
-)
-from crm_to_meta.phones import NEVER, WITHOUT_SEPARATORS, normalize_phone, plan_of_country, plan_of_country_code
+from crm_to_meta.normalization import has_zip_plus_four
+from crm_to_meta.phones import NEVER, WITHOUT_SEPARATORS, plan_of_country, plan_of_country_code
+from crm_to_meta.territories import country_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
-    from crm_to_meta.field_text import DropReason
+    from collections.abc import Callable, Sequence
 
 _END: Final = "\0"  # PostgreSQL's text never holds it
 
@@ -38,57 +30,58 @@ def compile_plain(pattern: str) -> re.Pattern[str]:
     return re.compile(rf" *(?:{pattern}) *{_END}|[^{_END}]*{_END}", re.ASCII)
 
 
-_EMAIL: Final = compile_plain(r"([a-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{2,})")
+_EMAIL: Final = compile_plain(r"([a-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[a-z0-9][a-z0-9-]*(?<!-)\.)+[a-z]{2,})")
 _NAME: Final = compile_plain("([a-z]{1,31})")
 _EXTERNAL_ID: Final = compile_plain("([a-z0-9_.-]{1,31})")
 _ZIP: Final = compile_plain("([a-z0-9]{1,12})")
 _US_ZIP: Final = compile_plain("([0-9]{5})(?:-[0-9]{4})?")
+_WITHOUT_BLANKS_AND_DASHES: Final = dict.fromkeys(map(ord, " -"))
 _LEAD_ID: Final = compile_plain("([1-9][0-9]{14,16})")
 
-Texts: TypeAlias = "Collection[str]"
-Normalized: TypeAlias = "list[str | DropReason]"
+
+def find_plain_emails(texts: Sequence[str]) -> Sequence[str]:
+    """Return the normal form (see `normalize_email`) of each text that is plainly written, "" for the others."""
+    return _find_plain(_EMAIL, texts)
 
 
-def normalize_emails(texts: Texts) -> Normalized:
-    """Return what `normalize_email` returns for each text."""
-    return [found or normalize_email(text) for found, text in _find_plain(_EMAIL, texts)]
+def find_plain_names(texts: Sequence[str]) -> Sequence[str]:
+    """Do the same for `normalize_name`."""
+    return _find_plain(_NAME, texts)
 
 
-def normalize_names(texts: Texts) -> Normalized:
-    """Return what `normalize_name` returns for each text."""
-    return [found or normalize_name(text) for found, text in _find_plain(_NAME, texts)]
+def find_plain_external_ids(texts: Sequence[str]) -> Sequence[str]:
+    """Do the same for `normalize_external_id`."""
+    return _find_plain(_EXTERNAL_ID, texts)
 
 
-def normalize_external_ids(texts: Texts) -> Normalized:
-    """Return what `normalize_external_id` returns for each text."""
-    return [found or normalize_external_id(text) for found, text in _find_plain(_EXTERNAL_ID, texts)]
+def find_plain_zips(texts: Sequence[str], country: str | None) -> Sequence[str]:
+    """Do the same for `normalize_zip`, with texts of a country."""
+    home = country_code(country) if country else None
+    if home is None or has_zip_plus_four(home):
+        return _find_plain(_US_ZIP, texts)
+    return _find_plain(_ZIP, texts, lambda column: column.lower().translate(_WITHOUT_BLANKS_AND_DASHES))
 
 
-def normalize_zips(texts: Texts, country: str | None) -> Normalized:
-    """Return what `normalize_zip` returns for each text of a country."""
-    plain = _US_ZIP if country is None or has_zip_plus_four(country) else _ZIP
-    return [found or normalize_zip(text, country) for found, text in _find_plain(plain, texts)]
+def find_plain_lead_ids(texts: Sequence[str]) -> Sequence[str]:
+    """Do the same for `normalize_lead_id`, as digits."""
+    return _find_plain(_LEAD_ID, texts, str)
 
 
-def normalize_lead_ids(texts: Texts) -> list[int | DropReason]:
-    """Return what `normalize_lead_id` returns for each text."""
-    return [int(found) if found else normalize_lead_id(text) for found, text in _find_plain(_LEAD_ID, texts)]
-
-
-def normalize_phones(texts: Texts, country: str | None) -> Normalized:
-    """Return what `normalize_phone` returns for each text of a country."""
-    code, plain = _plain_numbers_of(country) if country else ("", _NOTHING_IS_PLAIN)
+def find_plain_phones(texts: Sequence[str], country: str | None) -> Sequence[str]:
+    """Do the same for `normalize_phone`, with texts of a country."""
+    if country is None:
+        return [""] * len(texts)
+    code, plain = _plain_numbers_of(country)
     numbers = _find_plain(plain, texts, lambda column: column.translate(WITHOUT_SEPARATORS))
-    return [f"{code}{number}" if number else normalize_phone(text, country) for number, text in numbers]
+    return [f"{code}{number}" if number else "" for number in numbers]
 
 
 def _find_plain(
-    plain: re.Pattern[str], texts: Texts, prepare: Callable[[str], str] = str.lower
-) -> Iterator[tuple[str, str]]:
-    """Pair each text with its normal form where it is plainly written, with "" where not."""
-    column = "".join([f"{text}{_END}" for text in texts])
+    plain: re.Pattern[str], texts: Sequence[str], prepare: Callable[[str], str] = str.lower
+) -> Sequence[str]:
+    column = _END.join((*texts, ""))
     found: list[str] = plain.findall(prepare(column))
-    return zip(found if len(found) == len(texts) else [""] * len(texts), texts, strict=True)
+    return found if len(found) == len(texts) else [""] * len(texts)  # somebody wrote an end into a text
 
 
 _NOTHING_IS_PLAIN: Final = compile_plain(f"({NEVER})")

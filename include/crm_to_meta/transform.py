@@ -13,7 +13,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from itertools import compress
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
@@ -31,9 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 COLUMNS: Final = ("row_no", "event_id", "event_name", *(field for field in SOURCE_FIELDS if field != "transition_id"))
-_WRITTEN_AS_TEXT: Final = {"event_id": sql.SQL("event_id::text")}  # PostgreSQL writes a uuid faster than Python does
+_WRITTEN_AS_TEXT: Final = {  # by PostgreSQL, which is faster at it than Python
+    "event_id": sql.SQL("event_id::text"),
+    "event_time": sql.SQL("floor(extract(epoch FROM event_time))::bigint::text"),  # whole seconds, never rounded up
+}
 BATCH_ROWS: Final = 5_000  # put together at a time: more of them outgrow the processor's caches (docs/adr/0005)
 _LARGEST_AMOUNT: Final = Decimal(10) ** 15  # beyond it a double, which is what JSON readers have, loses cents
+_USER_DATA: Final = '"user_data":{'
 _COMPRESSION_LEVEL: Final = 1  # hashes hardly compress; the rest of an event does at any level
 
 
@@ -117,7 +121,8 @@ def build_events(
     """Return the events of the rows, the numbers of rows that Meta could not match, and counts per field.
 
     Args:
-        columns: the staged columns (`COLUMNS`) by name, all of one length, in the order of the events.
+        columns: the staged columns (`COLUMNS`) by name, all of one length, in the order of the events: `event_id` and
+            `event_time` (Unix seconds) as text, all others as they are staged.
         pipeline: see `build_user_data`; also gives the data processing options.
         crm_name: the event's `lead_event_source`.
     """
@@ -132,21 +137,35 @@ def build_events(
 
 
 def _write_events(
-    columns: Mapping[str, Sequence[Any]], user_data: Sequence[str], pipeline: Pipeline, crm_name: str
+    columns: Mapping[str, Sequence[Any]], user_data: Sequence[Sequence[str]], pipeline: Pipeline, crm_name: str
 ) -> list[str]:
-    """Write each row's event; what is the same in many rows is written as JSON once."""
-    names = {name: json.dumps(name) for name in set(columns["event_name"])}
-    amounts = list(zip(columns["value"], columns["currency"], strict=True))
-    custom_data = {amount: _write_custom_data(*amount, crm_name) for amount in set(amounts)}
+    """Join each row's event from its pieces; those that are the same in many rows are written once."""
+    names = {name: f'{{"event_name":{json.dumps(name)},"event_time":' for name in set(columns["event_name"])}
     options = "".join(
         f'"{name}":{write_json(value)},' for name, value in pipeline.data_processing_options.members.items()
     )
+    amounts = {
+        amount: f'","action_source":"system_generated",{options}"custom_data":{_write_custom_data(*amount, crm_name)},'
+        f"{_USER_DATA}"
+        for amount in set(zip(columns["value"], columns["currency"], strict=True))
+    }
+    rows = len(columns["event_id"])
+    pieces = (
+        map(names.__getitem__, columns["event_name"]),
+        columns["event_time"],
+        repeat(',"event_id":"', rows),
+        columns["event_id"],
+        map(amounts.__getitem__, zip(columns["value"], columns["currency"], strict=True)),
+        *user_data,
+        repeat("}}", rows),
+    )
+    events = map("".join, zip(*pieces, strict=True))
+    first_members = user_data[0]
+    if "" not in first_members:
+        return list(events)
     return [
-        f'{{"event_name":{names[name]},"event_time":{int(event_time.timestamp())},"event_id":"{event_id}",'
-        f'"action_source":"system_generated",{options}"custom_data":{custom_data[amount]},"user_data":{{{identifiers[:-1]}}}}}'
-        for name, event_time, event_id, amount, identifiers in zip(
-            columns["event_name"], columns["event_time"], columns["event_id"], amounts, user_data, strict=True
-        )
+        event if first else event.replace(f"{_USER_DATA},", _USER_DATA, 1)  # JSON strings hold no quote that is bare
+        for event, first in zip(events, first_members, strict=True)
     ]
 
 

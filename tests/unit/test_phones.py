@@ -140,7 +140,9 @@ def spell(number: phonenumbers.PhoneNumber) -> Iterator[str]:
     for number_format in FORMATS:
         written = phonenumbers.format_number(number, number_format)
         yield from (written, written.lstrip("+"), written.replace("-", " "), f"({written}) ", f"Tel.: {written}")
+        yield from (f"{written} ext. 12", f"{written}x12", f"{written} Ext: 1234567", f"{written}, ext-9")
     yield f"00{phonenumbers.format_number(number, PhoneNumberFormat.E164)[1:]}"
+    yield f"00 {phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL)[1:]}"
     yield phonenumbers.national_significant_number(number)
 
 
@@ -187,7 +189,7 @@ def numbers_of_a_country(draw: st.DrawFn) -> tuple[str, str | None]:
         st.text("0123456789", min_size=3, max_size=14)
         | st.just(phonenumbers.national_significant_number(example_number) if example_number else "")
     )
-    separators = draw(st.sampled_from(["", " ", "-", ".", ") ", "x", "٣", " ext 1"]))
+    separators = draw(st.sampled_from(["", " ", "-", ".", ") ", "x", "٣", " ext 1", "EXT.:", "ext "]))
     cut = draw(st.integers(0, len(digits)))
     return draw(st.sampled_from(first_digits)) + digits[:cut] + separators + digits[cut:], draw(
         st.sampled_from([region, None])
@@ -201,6 +203,10 @@ def numbers_of_a_country(draw: st.DrawFn) -> tuple[str, str | None]:
 @example(written=("1+6505551212", "US"))
 @example(written=("+39 06 6982", None))
 @example(written=("00390669812345", "IT"))
+@example(written=("001 650 555 1212", "US"))
+@example(written=("0044 7400 123456 ext. 12", "US"))
+@example(written=("ext 12", "US"))
+@example(written=("6505551212 ext 1 ext 2", "US"))
 def test_plain_numbers_of_any_kind_are_read_as_the_library_reads_them(written: tuple[str, str | None]) -> None:
     """Digits at random behind trunk prefixes, carrier codes, country codes and plus signs: one answer or none."""
     assert read_plain_phone(*written) in {None, read_phone(*written)}

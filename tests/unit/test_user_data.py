@@ -55,7 +55,8 @@ def build(
     """Build the user data of rows that have only these fields."""
     columns = {field: [row.get(field) for row in rows] for field in SOURCE_FIELDS}
     built = build_user_data(columns, pipeline or pipeline_with())
-    return [json.loads(f"{{{members[:-1]}}}") for members in built.members], built.fields
+    members = map("".join, zip(*built.members, strict=True))
+    return [json.loads(f"{{{row.removeprefix(',')}}}") for row in members], built.fields
 
 
 def build_one(pipeline: Pipeline | None = None, /, **fields: Any) -> dict[str, Any]:
@@ -184,6 +185,23 @@ def test_a_row_is_the_same_alone_and_among_others(rows: list[dict[str, Any]]) ->
     together, _ = build(*rows, pipeline=pipeline)
 
     assert together == [build_one(pipeline, **row) for row in rows]
+
+
+def test_many_rows_are_what_each_is_alone() -> None:
+    """Whether a column repeats its values is guessed from its beginning; a wrong guess changes nothing."""
+    emails = [f"p{number}@example.com" for number in range(250)] + ["a@example.com", None, "nobody", ""] * 20
+    names = [*["Ann", None, "---"] * 100, *(f"Name {number}" for number in range(30))]
+    phones = ["650 555 1234", None, "+442079460958", "12", "+1 650 555 1234 ext. 5"] * 66
+    rows = [
+        {"email": email, "first_name": name, "phone": phone, "country": country}
+        for email, name, phone, country in zip(emails, names, phones, ["US", None, "gb"] * 110, strict=True)
+    ]
+
+    together, counts = build(*rows)
+
+    assert together == [build_one(**row) for row in rows]
+    assert counts["em"] == {"usable": 270, "not_an_email": 20, "blank": 20}
+    assert counts["fn"] == {"usable": 130, "nothing_left": 100}
 
 
 # --- What depends on the country --------------------------------------------------------------------------------------
