@@ -30,7 +30,11 @@ def compile_plain(pattern: str) -> re.Pattern[str]:
     return re.compile(rf" *(?:{pattern}) *{_END}|[^{_END}]*{_END}", re.ASCII)
 
 
-_EMAIL: Final = compile_plain(r"([a-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[a-z0-9][a-z0-9-]*(?<!-)\.)+[a-z]{2,})")
+_EMAIL: Final = compile_plain(
+    r"([a-z0-9.!#$%&'*+/=?^_`{|}~-]+@"
+    # A domain of two plain labels is found in half the time that any other takes, and most are.
+    rf"(?:[a-z0-9]+\.[a-z]{{2,}}(?=[ {_END}])|(?:[a-z0-9][a-z0-9-]*(?<!-)\.)+[a-z]{{2,}}))"
+)
 _NAME: Final = compile_plain("([a-z]{1,31})")
 _EXTERNAL_ID: Final = compile_plain("([a-z0-9_.-]{1,31})")
 _ZIP: Final = compile_plain("([a-z0-9]{1,12})")

@@ -149,8 +149,9 @@ def _group_by_country(texts: Sequence[str | None], default: str | None) -> RowsB
     if len(set(countries.values())) == 1:
         return dict.fromkeys(countries.values(), range(len(texts)))
     rows: dict[str | None, list[int]] = {country: [] for country in countries.values()}
+    append = {text: rows[country].append for text, country in countries.items()}
     for row, text in enumerate(texts):
-        rows[countries[text]].append(row)
+        append[text](row)
     return rows
 
 
