@@ -7,17 +7,15 @@ token or a wrong dataset stops everything and marks no event.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter, deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from crm_to_meta.chunk_progress import Part, State, event_states, open_parts
-from crm_to_meta.chunks import cut_body, drop_lead_id, split_events
+from crm_to_meta.chunk_progress import Part
+from crm_to_meta.delivery import Delivery, read_delivery
 from crm_to_meta.errors import (
     AllRefusedError,
     CredentialsError,
@@ -26,10 +24,11 @@ from crm_to_meta.errors import (
     PermanentError,
     RateLimitedError,
 )
-from crm_to_meta.isolation import Isolation, Refusal, Suspect
-from crm_to_meta.journal import Chunk, Journal, Verdict
+from crm_to_meta.isolation import Suspect
+from crm_to_meta.journal import Journal, Verdict
+from crm_to_meta.lanes import Lanes
 from crm_to_meta.load_progress import LoadProgress
-from crm_to_meta.meta_answers import SUBCODE_LEAD_UNKNOWN, Action, Answer
+from crm_to_meta.meta_answers import Action, Answer
 from crm_to_meta.pacing import back_off_s, blocked_s, slow_down_s
 from crm_to_meta.pipeline import LONGEST_WAIT_IN_TASK_S
 from crm_to_meta.reason_texts import explain_answer, explain_refusal
@@ -94,24 +93,11 @@ def load(
     return loader.result
 
 
-@dataclass(slots=True, kw_only=True)
-class _Delivery:
-    """A chunk that is being sent: one request at a time, so that what is found out serves the next one."""
-
-    chunk: Chunk
-    events: list[bytes]
-    search: Isolation
-    attempts: dict[Part, int] = field(default_factory=dict)
-    refusal: Refusal = (None, None)  # the last one
-    is_settled: bool = True
-    is_clear: bool = True
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sent:
     """A request that is under way."""
 
-    delivery: _Delivery
+    delivery: Delivery
     part: Part
     request_id: int
 
@@ -130,18 +116,16 @@ class _Loader:
         now: Callable[[], datetime],
     ) -> None:
         self.result = Loading()
-        self._delivery = pipeline.delivery
+        self._settings = pipeline.delivery
         self._shard = shard
         self._journal = journal
-        self._client = client
         self._sleep = sleep
         self._now = now
-        self._pool = ThreadPoolExecutor(self._delivery.concurrency, thread_name_prefix="meta")
+        self._lanes = Lanes[_Sent](client, self._settings.concurrency)
         chunks = journal.chunks()
         self._waiting = deque(chunks)  # numbers of chunks that were not read yet
-        self._ready: deque[_Delivery] = deque()  # chunks of which something may be sent now
-        self._in_flight: dict[Future[Answer], _Sent] = {}
-        self._parked: list[_Delivery] = []  # chunks in which everything seems to be refused
+        self._ready: deque[Delivery] = deque()  # chunks of which something may be sent now
+        self._parked: list[Delivery] = []  # chunks in which everything seems to be refused
         self._unclear: list[int] = []
         self._pause_s = 0.0
         self._requests_left: int | None = None  # no limit, but for parked chunks
@@ -159,7 +143,7 @@ class _Loader:
                 raise worse from None  # trying again would change nothing
             raise
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._lanes.close()
         self._raise_what_is_left()
 
     # Requests at a time ---------------------------------------------------------------------------------------------
@@ -167,11 +151,11 @@ class _Loader:
     def _send_all(self) -> None:
         while True:
             self._fill()
-            if self._in_flight:
+            if self._lanes:
                 self._read_ahead()
-                done, _ = wait(self._in_flight, return_when=FIRST_COMPLETED)
+                self._lanes.wait()
                 self._fill()
-                self._take(min(done, key=_is_plain_success))  # first what may change something for the others
+                self._record(*self._lanes.take())
             elif self._pause_s and (self._ready or self._waiting):
                 self._rest()
             else:
@@ -179,7 +163,7 @@ class _Loader:
 
     def _fill(self) -> None:
         """Send as long as there may be more requests under way; during a pause none is."""
-        while self._has_room() and not self._pause_s:
+        while self._lanes.has_room and not self._pause_s:
             delivery = self._next_delivery()
             if delivery is None:
                 return
@@ -189,40 +173,28 @@ class _Loader:
             else:
                 self._start(delivery, part)
 
-    def _has_room(self) -> bool:
-        """Say whether another request may go out, before all answers that came are written down.
-
-        Writing one down takes a while in which nothing would be sent: a success may wait for that. Only one, since what
-        is not on record is in doubt after a crash; and none where one request at a time is all that is wanted.
-        """
-        answered, most = self._answered(), self._delivery.concurrency
-        under_way = len(self._in_flight) - len(answered)
-        unrecorded = 1 if most > 1 else 0
-        return under_way < most and len(self._in_flight) < most + unrecorded and all(map(_is_plain_success, answered))
-
-    def _answered(self) -> list[Future[Answer]]:
-        return [future for future in self._in_flight if future.done()]
-
-    def _next_delivery(self) -> _Delivery | None:
+    def _next_delivery(self) -> Delivery | None:
         if self._requests_left == 0:
             self._parked.extend(self._ready)
             self._ready.clear()
         if self._ready:
             return self._ready.popleft()
-        return self._read(self._waiting.popleft()) if self._waiting else None
+        return self._read_next() if self._waiting else None
 
     def _read_ahead(self) -> None:
         """Have chunks ready when answers come: reading them is then no time in which nothing is sent."""
         if self._requests_left is None:
-            while self._waiting and len(self._ready) < self._delivery.concurrency and not self._answered():
-                self._ready.append(self._read(self._waiting.popleft()))
+            while self._waiting and len(self._ready) < self._settings.concurrency and not self._lanes.has_answers:
+                self._ready.append(self._read_next())
 
-    def _start(self, delivery: _Delivery, part: Part) -> None:
-        body = _body_of(delivery, part)
+    def _read_next(self) -> Delivery:
+        return read_delivery(self._journal, self._waiting.popleft(), resend_in_doubt=self._resends)
+
+    def _start(self, delivery: Delivery, part: Part) -> None:
+        body = delivery.body_of(part)
         attempt = delivery.attempts.setdefault(part, 1)
         request_id = self._journal.begin_request(delivery.chunk, part, attempt=attempt)
-        future = self._pool.submit(self._client.send_events, body, events=part.size)
-        self._in_flight[future] = _Sent(delivery=delivery, part=part, request_id=request_id)
+        self._lanes.send(body, events=part.size, sent=_Sent(delivery=delivery, part=part, request_id=request_id))
         if self._requests_left is not None:
             self._requests_left -= 1
 
@@ -238,10 +210,9 @@ class _Loader:
         What does not come home, or cannot be written down, is on record as sending: the next try puts it in doubt.
         """
         worse = None
-        done, _ = wait(self._in_flight, timeout=limit_s)
-        for future in done:
+        for _ in range(self._lanes.wait_for_all(limit_s)):
             try:
-                self._take(future)
+                self._record(*self._lanes.take())
             except PermanentError as error:
                 worse = worse or error
             except Exception:  # noqa: BLE001 - the first cause is being raised
@@ -250,30 +221,15 @@ class _Loader:
 
     # One chunk ------------------------------------------------------------------------------------------------------
 
-    def _read(self, chunk_no: int) -> _Delivery:
-        """Return a chunk with what is open of it."""
-        chunk = self._journal.read_chunk(chunk_no)
-        events = split_events(chunk.body)
-        past = self._journal.past_requests(chunk_no)
-        refused = {request.part.start for request in past if request.subcode == SUBCODE_LEAD_UNKNOWN}
-        states = event_states(
-            len(events), past, can_drop_lead_id=(index for index in refused if drop_lead_id(events[index]) is not None)
-        )
-        for index in self._journal.finished_events(chunk):
-            states[index] = State.SETTLED
-        parts = open_parts(states, resend_in_doubt=self._resends)
-        is_believed = any(request.outcome == "delivered" for request in past)
-        return _Delivery(chunk=chunk, events=events, search=Isolation(parts, is_believed=is_believed))
-
-    def _next_part(self, delivery: _Delivery) -> Part | None:
+    def _next_part(self, delivery: Delivery) -> Part | None:
         """Return the next part, without the events that became too old; those come first, a chunk is in order of time.
 
         Only where the ledger can remember it: a test run sends the newest rows, and once.
         """
-        oldest = (self._now() - self._delivery.max_event_age).timestamp()
+        oldest = (self._now() - self._settings.max_event_age).timestamp()
         while (part := delivery.search.next_part()) is not None:
             start = part.start
-            while self._journal.is_live and start < part.end and _event_time(delivery, start) < oldest:
+            while self._journal.is_live and start < part.end and delivery.event_time(start) < oldest:
                 start += 1
             if start > part.start:
                 self._journal.expire(delivery.chunk, Part(part.start, start))
@@ -284,7 +240,7 @@ class _Loader:
                 return young
         return None
 
-    def _close(self, delivery: _Delivery) -> None:
+    def _close(self, delivery: Delivery) -> None:
         """Nothing of the chunk is left to send, unless refusals are still to be believed."""
         search, chunk_no = delivery.search, delivery.chunk.chunk_no
         if search.suspects and not search.is_believed and delivery.refusal[1] is None:
@@ -296,11 +252,10 @@ class _Loader:
         if not delivery.is_clear:
             self._unclear.append(chunk_no)
 
-    def _take(self, future: Future[Answer]) -> None:
+    def _record(self, sent: _Sent, answer: Answer) -> None:
         """Write an answer down and do what it asks for."""
-        sent = self._in_flight.pop(future)
-        answer, delivery, part = future.result(), sent.delivery, sent.part
-        verdict = _verdict(delivery, part, answer)
+        delivery, part = sent.delivery, sent.part
+        verdict = delivery.verdict_on(part, answer)
         status = self._journal.end_request(sent.request_id, delivery.chunk, part, answer, verdict=verdict)
         self.result.requests += 1
         self._pace(answer)
@@ -345,7 +300,7 @@ class _Loader:
         else:
             delivery.search.send_again(part._replace(without_lead_id=True))
 
-    def _believe(self, delivery: _Delivery) -> None:
+    def _believe(self, delivery: Delivery) -> None:
         """Reject the events that were refused alone."""
         delivery.search.believe()
         while delivery.search.suspects:
@@ -353,10 +308,10 @@ class _Loader:
             delivery.search.suspects.pop()
             self._count(status, 1)
 
-    def _try_again(self, delivery: _Delivery, part: Part, answer: Answer) -> None:
+    def _try_again(self, delivery: Delivery, part: Part, answer: Answer) -> None:
         """Put a part back that was not processed, or may not have been, as long as there are attempts left."""
         attempt = delivery.attempts[part]
-        if attempt < self._delivery.attempts:
+        if attempt < self._settings.attempts:
             self._pause_s = max(self._pause_s, 0.0 if answer.action is Action.RATE_LIMIT else back_off_s(attempt))
             if answer.action is Action.REDUCE:
                 again = delivery.search.send_halves(part)
@@ -370,7 +325,7 @@ class _Loader:
             raise _rate_limited(answer)
         else:
             raise MetaUnavailableError(
-                f"Meta did not take chunk {delivery.chunk.chunk_no} in {self._delivery.attempts} attempts "
+                f"Meta did not take chunk {delivery.chunk.chunk_no} in {self._settings.attempts} attempts "
                 f"(last: {answer.name}); what is unsent stays pending. The next try goes on from here.",
                 retry_after_s=answer.retry_after_s,
             )
@@ -420,37 +375,7 @@ class _Loader:
 
     @property
     def _resends(self) -> bool:
-        return self._delivery.on_in_doubt == "resend"
-
-
-def _is_plain_success(future: Future[Answer]) -> bool:
-    """Say whether an answer changes nothing for the other requests."""
-    if future.exception() is not None:
-        return False
-    answer = future.result()
-    return answer.action is Action.DELIVERED and not blocked_s(answer) and not slow_down_s(answer)
-
-
-def _verdict(delivery: _Delivery, part: Part, answer: Answer) -> Verdict:
-    """Return what an answer means where it is a refusal; an unknown lead id can be left out once."""
-    if answer.action is not Action.PAYLOAD or part.size > 1:
-        return Verdict.SEARCH
-    is_lead_unknown = answer.subcode == SUBCODE_LEAD_UNKNOWN and not part.without_lead_id
-    if is_lead_unknown and drop_lead_id(delivery.events[part.start]) is not None:
-        return Verdict.SEARCH
-    return Verdict.REJECTED if delivery.search.is_believed else Verdict.SUSPECT
-
-
-def _event_time(delivery: _Delivery, index: int) -> int:
-    return int(json.loads(delivery.events[index])["event_time"])
-
-
-def _body_of(delivery: _Delivery, part: Part) -> bytes:
-    body = cut_body(delivery.chunk.body, part.start, part.end)
-    if part.without_lead_id:
-        event = delivery.events[part.start]
-        return body.replace(event, drop_lead_id(event) or event, 1)
-    return body
+        return self._settings.on_in_doubt == "resend"
 
 
 def _rate_limited(answer: Answer) -> RateLimitedError:

@@ -1,0 +1,62 @@
+"""A chunk that is being sent: what is known of it in, the bodies of its requests out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from crm_to_meta.chunk_progress import Part, State, event_states, open_parts
+from crm_to_meta.chunks import cut_body, drop_lead_id, split_events
+from crm_to_meta.isolation import Isolation, Refusal
+from crm_to_meta.journal import Chunk, Journal, Verdict
+from crm_to_meta.meta_answers import SUBCODE_LEAD_UNKNOWN, Action, Answer
+
+
+@dataclass(slots=True, kw_only=True)
+class Delivery:
+    """A chunk with what is open of it. One request at a time, so that what is found out serves the next one."""
+
+    chunk: Chunk
+    events: list[bytes]
+    search: Isolation
+    attempts: dict[Part, int] = field(default_factory=dict)
+    refusal: Refusal = (None, None)  # the last one
+    is_settled: bool = True
+    is_clear: bool = True
+
+    def event_time(self, index: int) -> int:
+        """Return an event's time as Unix seconds."""
+        return int(json.loads(self.events[index])["event_time"])
+
+    def body_of(self, part: Part) -> bytes:
+        """Return the body of a part's request."""
+        body = cut_body(self.chunk.body, part.start, part.end)
+        if part.without_lead_id:
+            event = self.events[part.start]
+            return body.replace(event, drop_lead_id(event) or event, 1)
+        return body
+
+    def verdict_on(self, part: Part, answer: Answer) -> Verdict:
+        """Return what an answer means where it is a refusal; an unknown lead id can be left out once."""
+        if answer.action is not Action.PAYLOAD or part.size > 1:
+            return Verdict.SEARCH
+        is_lead_unknown = answer.subcode == SUBCODE_LEAD_UNKNOWN and not part.without_lead_id
+        if is_lead_unknown and drop_lead_id(self.events[part.start]) is not None:
+            return Verdict.SEARCH
+        return Verdict.REJECTED if self.search.is_believed else Verdict.SUSPECT
+
+
+def read_delivery(journal: Journal, chunk_no: int, *, resend_in_doubt: bool) -> Delivery:
+    """Return a stored chunk with what is open of it, by the requests on record and by the ledger."""
+    chunk = journal.read_chunk(chunk_no)
+    events = split_events(chunk.body)
+    past = journal.past_requests(chunk_no)
+    refused = {request.part.start for request in past if request.subcode == SUBCODE_LEAD_UNKNOWN}
+    states = event_states(
+        len(events), past, can_drop_lead_id=(index for index in refused if drop_lead_id(events[index]) is not None)
+    )
+    for index in journal.finished_events(chunk):
+        states[index] = State.SETTLED
+    parts = open_parts(states, resend_in_doubt=resend_in_doubt)
+    is_believed = any(request.outcome == "delivered" for request in past)
+    return Delivery(chunk=chunk, events=events, search=Isolation(parts, is_believed=is_believed))
