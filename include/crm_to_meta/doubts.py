@@ -60,7 +60,7 @@ def settle_doubts(connection: Connection, *, pipeline: str, decision: Decision, 
         "reason": Reason.SETTLED_BY_HAND if arrived else None,
     }
     with connection.transaction():
-        execute(connection, "extract_lock_pipeline", {"pipeline": pipeline})
+        execute(connection, "lock_pipeline", {"pipeline": pipeline})
         return execute(
             connection, "doubts_settle_events", {**outcome, "pipeline": pipeline, "run_key": run_key}
         ).rowcount

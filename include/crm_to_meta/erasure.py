@@ -72,7 +72,7 @@ def erase_requested(connection: Connection) -> Erasures:
         if not open_requests:
             return Erasures(done=[])
         for (pipeline,) in execute(connection, "erase_list_pipelines").fetchall():
-            execute(connection, "extract_lock_pipeline", {"pipeline": pipeline})
+            execute(connection, "lock_pipeline", {"pipeline": pipeline})
             abandon_dead_runs(connection, pipeline=pipeline)
         running = tuple(run_key for (run_key,) in execute(connection, "erase_list_running"))
         if running:

@@ -71,7 +71,7 @@ def extract(
     columns = read_source_columns(connection, pipeline)
     with connection.transaction():
         execute(connection, "extract_set_session")
-        execute(connection, "extract_lock_pipeline", {"pipeline": pipeline.name})
+        execute(connection, "lock_pipeline", {"pipeline": pipeline.name})
         run_key = _open_pass(connection, pipeline, facts)
         staged = _stage_rows(connection, pipeline, facts, columns, run_key=run_key, now=now)
         expired = held = 0

@@ -78,7 +78,7 @@ class Journal:
         scope = {**self._run(), "pipeline": self._pipeline, "shard_no": self._shard.shard_no}
         execute(self._connection, "load_commit_durably")
         with self._connection.transaction():
-            execute(self._connection, "extract_lock_pipeline", {"pipeline": self._pipeline})
+            execute(self._connection, "lock_pipeline", {"pipeline": self._pipeline})
             state, stop_reason = one_row(execute(self._connection, "load_find_run", scope))
             if state == "running" and stop_reason and not clears_stop:
                 raise CredentialsError(f"Run {self._shard.run_key} was stopped by another shard: {stop_reason}.")

@@ -48,6 +48,6 @@ def clear_old_records(connection: Connection, pipeline: Pipeline, *, now: dateti
     transitions = 0
     for run_key in run_keys:
         with connection.transaction():
-            execute(connection, "extract_lock_pipeline", scope)  # no run takes a transition while it is forgotten
+            execute(connection, "lock_pipeline", scope)  # no run takes a transition while it is forgotten
             transitions += execute(connection, "retention_delete_run", {"run_key": run_key}).rowcount
     return Clearance(bodies=bodies, runs=len(run_keys), transitions=transitions)

@@ -143,6 +143,7 @@ def test_a_file_is_named_by_who_uses_it(statement: str) -> None:
         "check",
         "migrate",
         "drop",
+        "lock",
         "preview",
         "record",
         "report",
