@@ -648,6 +648,21 @@ def test_forgetting_forgets_all(stand_in: StandIn) -> None:
     assert (stand_in.events(), stand_in.requests(), stand_in.stats()["events"]) == ([], [], 0)
 
 
+@pytest.mark.parametrize("process", ["first", "after"])
+def test_forgetting_forgets_what_is_still_under_way(stand_in: StandIn, process: str) -> None:
+    """A slow request of before does not turn up among those of later, nor is one of those taken for it."""
+    stand_in.set_faults([{"kind": "slow", "seconds": 0.5, "process": process}])
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        send(stand_in, make_event(1), timeout_s=0.1)
+    stand_in.reset()
+    stand_in.set_settings(now_unix_s=NOW_UNIX_S)
+    send(stand_in, make_event(2))
+    time.sleep(0.6)
+
+    assert [event["event"]["event_id"] for event in stand_in.events()] == ["event-2"]
+    assert [(record["number"], record["processed_unseen"]) for record in stand_in.requests()] == [(1, False)]
+
+
 # The file
 
 

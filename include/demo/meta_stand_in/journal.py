@@ -45,6 +45,7 @@ class Journal:
     """The events that were accepted and the requests that were made."""
 
     def __init__(self, path: Path | None = None) -> None:
+        self.times_forgotten = 0
         self._file = _open_file(path)
         self._clear_index()
         if path is not None:
@@ -78,6 +79,7 @@ class Journal:
             self._index_unseen(number, len(entry))
 
     def forget(self) -> None:
+        self.times_forgotten += 1
         self._file.seek(0)  # the temporary file writes where it stands, not at its end
         self._file.truncate()
         self._clear_index()

@@ -33,6 +33,7 @@ class _Arrival:
     call: Call
     body: dict[str, object] | None
     fault: Fault | None
+    times_forgotten: int  # by the journal until then
 
 
 class MetaStandIn:
@@ -70,14 +71,25 @@ class MetaStandIn:
             delay_s += fault.seconds
         if delay_s:
             await asyncio.sleep(delay_s)
-        if connection.is_gone():
+        if connection.is_gone() and not self._is_forgotten(arrival):
             self.journal.mark_unseen(arrival.number)
         return answer
 
     def _register(self, call: Call) -> _Arrival:
         body = read_body(call)
         received_at = datetime.fromtimestamp(self.settings.read_clock(), UTC).isoformat(timespec="milliseconds")
-        return _Arrival(self.journal.take_number(), received_at, call, body, self.plan.pick(list_events(body)))
+        return _Arrival(
+            self.journal.take_number(),
+            received_at,
+            call,
+            body,
+            self.plan.pick(list_events(body)),
+            self.journal.times_forgotten,
+        )
+
+    def _is_forgotten(self, arrival: _Arrival) -> bool:
+        """Whether the journal was emptied since a slow request came in: it would turn up among those of later."""
+        return arrival.times_forgotten != self.journal.times_forgotten
 
     def _settle(self, arrival: _Arrival) -> Answer:
         """Checks, keeps and answers, in one go."""
@@ -86,7 +98,8 @@ class MetaStandIn:
         answer = honest if fault is None else fault.distort(honest, sent)
         # A client that was told otherwise, or nothing, cannot know that its events went in.
         is_unseen = bool(kept) and (answer.ending != "complete" or answer.body != honest.body)
-        self.journal.append(self._describe(arrival, answer, kept, is_unseen=is_unseen), kept)
+        if not self._is_forgotten(arrival):
+            self.journal.append(self._describe(arrival, answer, kept, is_unseen=is_unseen), kept)
         return self._add_usage(answer)
 
     def _process(self, arrival: _Arrival) -> tuple[Answer, list[dict[str, object]]]:
