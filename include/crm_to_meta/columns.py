@@ -1,5 +1,7 @@
 """A column of values in; one of Meta's fields out: each row's member of `user_data` as JSON, and what was dropped why.
 
+Members have a comma in front, as all of an object's but its first.
+
 Works on the column as a whole: what is plainly written is found in one pass, the rest goes through the field's own
 function, and what many rows repeat is normalised, hashed and written once (docs/adr/0005).
 """

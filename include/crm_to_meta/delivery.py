@@ -14,13 +14,23 @@ from crm_to_meta.meta_answers import SUBCODE_LEAD_UNKNOWN, Action, Answer
 
 @dataclass(slots=True, kw_only=True)
 class Delivery:
-    """A chunk with what is open of it. One request at a time, so that what is found out serves the next one."""
+    """A chunk with what is open of it. One request at a time, so that what is found out serves the next one.
+
+    Attributes:
+        chunk: as it was stored.
+        events: the JSON of each.
+        search: which part is sent next.
+        attempts: how often each part was sent within this try.
+        refusal: the last one, as Meta's code and subcode.
+        is_settled: false where something stays in doubt that another try could still send.
+        is_clear: false where the attempts ended without a clear answer.
+    """
 
     chunk: Chunk
     events: list[bytes]
     search: Isolation
     attempts: dict[Part, int] = field(default_factory=dict)
-    refusal: Refusal = (None, None)  # the last one
+    refusal: Refusal = (None, None)
     is_settled: bool = True
     is_clear: bool = True
 

@@ -7,14 +7,18 @@ counts of past runs stay right, and the transition is not sent again where the C
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from crm_to_meta.abandonment import abandon_dead_runs
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.warehouse import execute, migrate, one_row
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from crm_to_meta.warehouse import Connection
 
 _LEAD_ID_LENGTHS: Final = range(15, 18)
@@ -77,12 +81,21 @@ def erase_requested(connection: Connection) -> Erasures:
         running = tuple(run_key for (run_key,) in execute(connection, "erase_list_running"))
         if running:
             return Erasures(done=[], waiting=len(open_requests), waits_for=running)
-        return Erasures(done=[_erase(connection, erasure_id, lead_id) for erasure_id, lead_id in open_requests])
+        event_ids = _find_events(connection, [lead_id for _, lead_id in open_requests])
+        return Erasures(done=[_erase(connection, number, event_ids[lead_id]) for number, lead_id in open_requests])
 
 
-def _erase(connection: Connection, erasure_id: int, lead_id: int) -> Erasure:
-    bodies = execute(connection, "erase_clear_bodies", {"lead_id": lead_id}).rowcount
-    transitions = execute(connection, "erase_clear_transitions", {"lead_id": lead_id}).rowcount
+def _find_events(connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, Sequence[UUID]]:
+    """Return the events of each lead. The ledger has no index by lead: it is read once for all requests."""
+    event_ids = defaultdict[int, list[UUID]](list)
+    for lead_id, event_id in execute(connection, "erase_find_events", {"lead_ids": lead_ids}):
+        event_ids[lead_id].append(event_id)
+    return event_ids
+
+
+def _erase(connection: Connection, erasure_id: int, event_ids: Sequence[UUID]) -> Erasure:
+    bodies = execute(connection, "erase_clear_bodies", {"event_ids": event_ids}).rowcount
+    transitions = execute(connection, "erase_clear_transitions", {"event_ids": event_ids}).rowcount
     erasure = Erasure(erasure_id=erasure_id, transitions=transitions, bodies=bodies)
     counts = {"erasure_id": erasure_id, "transitions": transitions, "bodies": bodies}
     execute(connection, "erase_close_request", counts)

@@ -56,6 +56,11 @@ class Isolation:
         """Say whether so many events were refused alike, and nothing taken, that going on is pointless for now."""
         return not self.is_believed and len(self.suspects) >= PROBES
 
+    @property
+    def is_done(self) -> bool:
+        """Say whether nothing is left to send."""
+        return not self._todo and self._probed is None
+
     def next_part(self) -> Part | None:
         """Return what to send next; None where nothing is left."""
         if not self._todo:

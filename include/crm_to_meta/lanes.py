@@ -14,10 +14,10 @@ from crm_to_meta.pacing import blocked_s, slow_down_s
 if TYPE_CHECKING:
     from crm_to_meta.meta_client import MetaClient
 
-Sent = TypeVar("Sent")
+Context = TypeVar("Context")
 
 
-class Lanes(Generic[Sent]):
+class Lanes(Generic[Context]):
     """The requests that are under way, each with what the caller knows of it."""
 
     def __init__(self, client: MetaClient, number: int) -> None:
@@ -25,16 +25,16 @@ class Lanes(Generic[Sent]):
         self._client = client
         self._number = number
         self._pool = ThreadPoolExecutor(number, thread_name_prefix="meta")
-        self._sent: dict[Future[Answer], Sent] = {}
+        self._contexts: dict[Future[Answer], Context] = {}
 
     def __len__(self) -> int:
         """Return how many requests are under way or answered, and not taken yet."""
-        return len(self._sent)
+        return len(self._contexts)
 
     @property
     def has_answers(self) -> bool:
         """Say whether an answer is there to be taken."""
-        return any(future.done() for future in self._sent)
+        return any(future.done() for future in self._contexts)
 
     @property
     def has_room(self) -> bool:
@@ -43,34 +43,34 @@ class Lanes(Generic[Sent]):
         Writing an answer down takes a while in which nothing would be sent: a success may wait for that. Only one,
         since what is not on record is in doubt after a crash; and none where only one request at a time is wanted.
         """
-        answered = [future for future in self._sent if future.done()]
-        under_way = len(self._sent) - len(answered)
+        answered = [future for future in self._contexts if future.done()]
+        under_way = len(self._contexts) - len(answered)
         untaken = 1 if self._number > 1 else 0
         return (
             under_way < self._number
-            and len(self._sent) < self._number + untaken
+            and len(self._contexts) < self._number + untaken
             and all(map(_is_plain_success, answered))
         )
 
-    def send(self, body: bytes, *, events: int, sent: Sent) -> None:
-        """Send a body; `sent` comes back with its answer."""
-        self._sent[self._pool.submit(self._client.send_events, body, events=events)] = sent
+    def send(self, body: bytes, *, events: int, context: Context) -> None:
+        """Send a body; `context` comes back with its answer."""
+        self._contexts[self._pool.submit(self._client.send_events, body, events=events)] = context
 
     def wait(self) -> None:
         """Wait until an answer is there."""
-        wait(self._sent, return_when=FIRST_COMPLETED)
+        wait(self._contexts, return_when=FIRST_COMPLETED)
 
     def wait_for_all(self, timeout_s: float | None) -> int:
         """Wait until all are answered, or for so long; return how many answers are there."""
-        return len(wait(self._sent, timeout=timeout_s).done)
+        return len(wait(self._contexts, timeout=timeout_s).done)
 
-    def take(self) -> tuple[Sent, Answer]:
+    def take(self) -> tuple[Context, Answer]:
         """Return an answer that is there: first one that may change something for the other requests.
 
         Whatever no rule foresees in the sending is raised here.
         """
-        future = min(filter(Future.done, self._sent), key=_is_plain_success)
-        return self._sent.pop(future), future.result()
+        future = min(filter(Future.done, self._contexts), key=_is_plain_success)
+        return self._contexts.pop(future), future.result()
 
     def close(self) -> None:
         """Send nothing more, and wait for nobody."""

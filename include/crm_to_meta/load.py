@@ -174,9 +174,9 @@ class _Loader:
                 self._start(delivery, part)
 
     def _next_delivery(self) -> Delivery | None:
-        if self._requests_left == 0:
-            self._parked.extend(self._ready)
-            self._ready.clear()
+        if self._requests_left == 0:  # what is done is only to be closed
+            self._parked += [delivery for delivery in self._ready if not delivery.search.is_done]
+            self._ready = deque(delivery for delivery in self._ready if delivery.search.is_done)
         if self._ready:
             return self._ready.popleft()
         return self._read_next() if self._waiting else None
@@ -194,7 +194,7 @@ class _Loader:
         body = delivery.body_of(part)
         attempt = delivery.attempts.setdefault(part, 1)
         request_id = self._journal.begin_request(delivery.chunk, part, attempt=attempt)
-        self._lanes.send(body, events=part.size, sent=_Sent(delivery=delivery, part=part, request_id=request_id))
+        self._lanes.send(body, events=part.size, context=_Sent(delivery=delivery, part=part, request_id=request_id))
         if self._requests_left is not None:
             self._requests_left -= 1
 

@@ -1,4 +1,4 @@
-"""Columns of text, normalised: what is plainly written in one pass over the whole column, the rest value by value.
+"""Columns of text in; out the normal forms of what is plainly written, and "" for each value that is not.
 
 Most of a CRM is plainly written: ASCII without punctuation to remove. One regular expression over the joined column
 finds those values' normal forms some five times faster than a Python function for each of them (docs/adr/0005). The

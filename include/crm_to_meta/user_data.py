@@ -56,7 +56,7 @@ UNMATCHABLE_SETS: Final = (
     frozenset({"fn", "ge"}),
     frozenset({"ln", "ge"}),
 )
-_STRONG_FIELDS: Final = ("lead_id", "em", "ph", "fbc", "fbp")  # in none of the sets: most rows have one of these
+STRONG_FIELDS: Final = ("lead_id", "em", "ph", "fbc", "fbp")  # in none of the sets: most rows have one of these
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHA_2_LENGTH: Final = 2  # a hashed country is longer
@@ -110,7 +110,7 @@ def is_matchable(fields: Iterable[str]) -> bool:
 
 
 def _list_matchable(fields: Mapping[str, Column]) -> list[bool]:
-    strong = [fields[field].members for field in _STRONG_FIELDS]
+    strong = [fields[field].members for field in STRONG_FIELDS]
     if any("" not in members for members in strong):
         return [True] * len(strong[0])
     return [

@@ -123,10 +123,10 @@ def _ask(
     except (ConfigurationError, WarehouseError):  # GX does not tell why: are the warehouse and the rows still there?
         _require_staged_rows(connection, run_key)
         raise
-    outcomes = iter(answers.outcomes)  # one for each question, in their order
+    by_rows, by_batch = answers.outcomes[: len(of_rows)], iter(answers.outcomes[len(of_rows) :])
     return (
-        [(rule, next(outcomes)) for rule in of_rows],
-        [(rule, next(outcomes) if rule.expectation else None) for rule in of_batch],
+        list(zip(of_rows, by_rows, strict=True)),
+        [(rule, next(by_batch) if rule.expectation else None) for rule in of_batch],
         answers.result,
     )
 

@@ -3,7 +3,4 @@ UPDATE capi.chunk SET body = NULL
 FROM capi.run AS run
 WHERE chunk.body IS NOT NULL
     AND run.run_key = chunk.run_key
-    AND (
-        run.mode <> 'live'
-        OR chunk.event_ids && (SELECT array_agg(event_id) FROM capi.delivery WHERE lead_id = %(lead_id)s)
-    )
+    AND (run.mode <> 'live' OR chunk.event_ids && %(event_ids)s::uuid[])

@@ -9,4 +9,4 @@ UPDATE capi.delivery SET
     reason = CASE status WHEN 'pending' THEN 'erased' ELSE reason END,
     erased_at = clock_timestamp(),
     updated_at = clock_timestamp()
-WHERE lead_id = %(lead_id)s
+WHERE event_id = ANY(%(event_ids)s::uuid[]) AND lead_id IS NOT NULL -- an earlier request may have been for the same lead

@@ -125,6 +125,34 @@ def test_few_answers_wait_for_being_written_down(
     assert Counter(company.received_ids()) == dict.fromkeys(ids, 1)
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_few_chunks_are_read_ahead(company: Company, monkeypatch: pytest.MonkeyPatch, lanes: int) -> None:
+    """A shard is larger than what a worker should hold: as many chunks as lanes, beside those that are being sent."""
+    shard, ids = prepare(company)
+    company.configure(delivery={"concurrency": lanes})
+    company.stand_in.set_settings(latency_ms=20)
+    read_chunk, finish_chunk = Journal.read_chunk, Journal.finish_chunk
+    held, most = 0, 0
+
+    def read(journal: Journal, chunk_no: int) -> Any:
+        nonlocal held, most
+        held += 1
+        most = max(most, held)
+        return read_chunk(journal, chunk_no)
+
+    def finish(journal: Journal, chunk_no: int) -> None:
+        nonlocal held
+        held -= 1
+        finish_chunk(journal, chunk_no)
+
+    monkeypatch.setattr(Journal, "read_chunk", read)
+    monkeypatch.setattr(Journal, "finish_chunk", finish)
+    company.load(shard)
+
+    assert len(ids) // 5 > most
+    assert most <= 2 * lanes + 1
+
+
 def test_few_chunks_need_few_lanes(company: Company) -> None:
     """Less work than lanes is no reason to wait or to fail."""
     shard, ids = prepare(company, 7)
@@ -347,6 +375,33 @@ def test_earlier_try_with_eight_requests_in_flight_sends_no_more(company: Compan
     assert set(company.received_ids()) == set(ids)
     assert sum(1 for row in company.ledger().values() if row["doubts"]) <= (LANES + 1) * 5
     assert_ledger_matches_meta(company)
+
+
+def test_late_worker_of_another_shard_finds_its_chunks_set_aside(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It slept while another run took its transitions, and wakes up in a run that is open again: nothing is sent."""
+    company.configure(delivery={"chunk_size": 10, "shard_chunks": 2, "concurrency": 1})
+    ids = company.record_sound(40)
+    day = company.prepare()
+    first, second = day.shards
+    end_request, slept = Journal.end_request, []
+
+    def sleep_through_a_takeover(journal: Journal, *arguments: Any, **named: Any) -> Any:
+        result = end_request(journal, *arguments, **named)
+        if not slept:
+            slept.append(1)
+            company.end_lease(day.run_key)
+            assert company.run_day().errors == []
+            company.load(first)  # somebody cleared that task: the run is open again
+        return result
+
+    monkeypatch.setattr(Journal, "end_request", sleep_through_a_takeover)
+    with pytest.raises(RunTakenOverError):
+        company.load(second)
+    company.load(second)
+
+    assert Counter(company.received_ids()) == dict.fromkeys(ids, 1)
 
 
 def test_two_shards_at_once_share_no_event(company: Company) -> None:

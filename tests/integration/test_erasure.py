@@ -64,6 +64,20 @@ def test_nothing_points_to_the_person_any_more(company: Company) -> None:
     assert [trace for trace in traces if trace in after] == []
 
 
+def test_requests_of_a_night_are_each_their_own(company: Company) -> None:
+    """The ledger is read once for all of them; who asks twice finds nothing left at the second time."""
+    record_person_among_others(company)
+    company.record(company.transition(lead_id=LEAD_ID), company.transition(lead_id="1234567890123457"))
+    company.run_day()
+    for lead_id in (LEAD_ID, "1234567890123457", LEAD_ID, "1234567890123458"):
+        request_erasure(company.warehouse, lead_id)
+    erasures = erase_requested(company.warehouse)
+
+    assert [erasure.transitions for erasure in erasures.done] == [2, 1, 0, 0]
+    assert [erasure.bodies for erasure in erasures.done] == [2, 0, 0, 0]  # which held them all
+    assert sum(row["erased_at"] is not None for row in company.ledger().values()) == 3
+
+
 def test_counts_stay_right(company: Company) -> None:
     """The run that delivered the event counts it still, and its audit, repeated, adds up."""
     event_id = record_person_among_others(company)

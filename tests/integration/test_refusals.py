@@ -216,6 +216,22 @@ def test_chunks_of_bad_events_have_a_share_of_requests(company: Company, monkeyp
     assert company.received_ids() == ids[100:]
 
 
+def test_share_that_is_just_enough_is_enough(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk of which nothing is left to send is done, also where no request is left to be made."""
+    company.configure(delivery={"chunk_size": 30})
+    shares = [1_000]
+    for _ in range(2):
+        monkeypatch.setattr("crm_to_meta.load.MOST_ISOLATING_REQUESTS", shares[-1])
+        ids = company.record_sound(60)
+        company.stand_in.set_settings(poisoned_event_ids=dict.fromkeys(ids[:30], 2804050))
+        day = company.run_day()
+        shares.append(len(company.requests(day.run_key)) - (1 + PROBES + 1))  # one chunk until it is parked, one sound
+        assert day.errors == []
+
+    assert shares[1] == shares[2] > 0
+    assert company.statuses() == {"rejected": 60, "delivered": 60}
+
+
 def test_next_run_judges_anew(company: Company) -> None:
     """Events that stayed pending since everything was refused are isolated once there is a sound one among them."""
     ids = company.record_sound(30)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 10
 TAKEN = Answer(action=Action.DELIVERED, duration_ms=1)
 REFUSED = Answer(action=Action.PAYLOAD, duration_ms=1)
+TAKEN_BUT_WAIT = Answer(action=Action.DELIVERED, duration_ms=1, retry_after_s=60)
 NEARLY_FULL = Answer(action=Action.DELIVERED, duration_ms=1, usage=Usage(percent=99))
 
 
@@ -42,7 +43,7 @@ class Meta:
         with self._changed:
             self._answers |= {body.encode(): answer for body, answer in answers.items()}
             self._changed.notify_all()
-        known = [future for future, number in lanes._sent.items() if f"b{number}" in answers]
+        known = [future for future, number in lanes._contexts.items() if f"b{number}" in answers]
         for future in known:
             future.exception(PATIENCE_S)
 
@@ -58,14 +59,14 @@ def lanes(meta: Meta, request: pytest.FixtureRequest) -> Iterator[Lanes[int]]:
     """Return three lanes, or as many as the test wants."""
     made = Lanes[int](meta, getattr(request, "param", 3))  # type: ignore[arg-type] # all that it needs of a client
     yield made
-    meta.answer(made, **{f"b{number}": TAKEN for number in made._sent.values()})
+    meta.answer(made, **{f"b{number}": TAKEN for number in made._contexts.values()})
     made.close()
 
 
 def send(lanes: Lanes[int], *numbers: int) -> None:
     """Send bodies b1, b2 and so on."""
     for number in numbers:
-        lanes.send(f"b{number}".encode(), events=1, sent=number)
+        lanes.send(f"b{number}".encode(), events=1, context=number)
 
 
 def test_there_is_room_for_as_many_as_there_are_lanes(lanes: Lanes[int]) -> None:
@@ -103,7 +104,7 @@ def test_one_lane_takes_each_answer_before_the_next_request(lanes: Lanes[int], m
     assert lanes.has_room
 
 
-@pytest.mark.parametrize("answer", [REFUSED, NEARLY_FULL], ids=["refused", "nearly full"])
+@pytest.mark.parametrize("answer", [REFUSED, NEARLY_FULL, TAKEN_BUT_WAIT], ids=["refused", "nearly full", "to wait"])
 def test_nothing_goes_out_beside_an_answer_that_may_change_something(
     lanes: Lanes[int], meta: Meta, answer: Answer
 ) -> None:

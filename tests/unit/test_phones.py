@@ -157,6 +157,12 @@ def test_every_country_plain_numbers_are_read_as_the_library_reads_them(region: 
                 assert plain in {None, read_phone(text, country)}, (text, country)
 
 
+@pytest.mark.parametrize("text", ["650 555 1212 ext. 12", "+1 650 555 1212x12", "001 650 555 1212", "0044 7400 123456"])
+def test_extensions_and_foreign_numbers_need_no_library(text: str) -> None:
+    """Nor do these, though no American dials 00 to reach another country."""
+    assert read_plain_phone(text, "US") == read_phone(text, "US")
+
+
 def test_most_plain_numbers_need_no_library() -> None:
     """The short way is taken: by the mobile numbers of nearly all countries, however they are written."""
     written = [
@@ -207,6 +213,10 @@ def numbers_of_a_country(draw: st.DrawFn) -> tuple[str, str | None]:
 @example(written=("0044 7400 123456 ext. 12", "US"))
 @example(written=("ext 12", "US"))
 @example(written=("6505551212 ext 1 ext 2", "US"))
+@example(written=("6505551212x1234567890", "US"))
+@example(written=("0-0 59994351234", "US"))
+@example(written=("00537163123456", "SG"))
+@example(written=("00 6837012", "TJ"))
 def test_plain_numbers_of_any_kind_are_read_as_the_library_reads_them(written: tuple[str, str | None]) -> None:
     """Digits at random behind trunk prefixes, carrier codes, country codes and plus signs: one answer or none."""
     assert read_plain_phone(*written) in {None, read_phone(*written)}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm_to_meta.pipeline import SOURCE_FIELDS, Pipeline
-from crm_to_meta.user_data import UNMATCHABLE_SETS, build_user_data, is_matchable
+from crm_to_meta.user_data import STRONG_FIELDS, UNMATCHABLE_SETS, UserData, build_user_data, is_matchable
 
 CREATED_AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 CREATED_AT_MS = 1772368215123
@@ -49,12 +49,17 @@ def pipeline_with(**extra: Any) -> Pipeline:
     return Pipeline(name="leads", start_date=date(2026, 1, 1), stages={"new": "Lead"}, **extra)
 
 
+def build_columns(*rows: dict[str, Any], pipeline: Pipeline | None = None) -> UserData:
+    """Build the user data of rows that have only these fields, as columns."""
+    columns = {field: [row.get(field) for row in rows] for field in SOURCE_FIELDS}
+    return build_user_data(columns, pipeline or pipeline_with())
+
+
 def build(
     *rows: dict[str, Any], pipeline: Pipeline | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, Counter[str]]]:
     """Build the user data of rows that have only these fields."""
-    columns = {field: [row.get(field) for row in rows] for field in SOURCE_FIELDS}
-    built = build_user_data(columns, pipeline or pipeline_with())
+    built = build_columns(*rows, pipeline=pipeline)
     members = map("".join, zip(*built.members, strict=True))
     return [json.loads(f"{{{row.removeprefix(',')}}}") for row in members], built.fields
 
@@ -198,8 +203,12 @@ def test_many_rows_are_what_each_is_alone() -> None:
     ]
 
     together, counts = build(*rows)
+    drops = build_columns(*rows).drops
+    drops_alone = [build_columns(row).drops for row in rows]
 
     assert together == [build_one(**row) for row in rows]
+    assert drops == {field: [alone.get(field, [None])[0] for alone in drops_alone] for field in ("em", "ph", "fn")}
+    assert counts["ph"] == {"usable": 176, "phone_not_possible": 44, "phone_without_country": 44}
     assert counts["em"] == {"usable": 270, "not_an_email": 20, "blank": 20}
     assert counts["fn"] == {"usable": 130, "nothing_left": 100}
 
@@ -359,6 +368,11 @@ def test_keys_of_two_weak_sets_can_be_matched_together(keys: set[str]) -> None:
 
 
 # --- Counts -----------------------------------------------------------------------------------------------------------
+
+
+def test_strong_fields_are_in_no_weak_set() -> None:
+    """A row with one of them is not looked at any closer."""
+    assert all(is_matchable({field}) for field in STRONG_FIELDS)
 
 
 def test_every_value_is_counted_as_usable_or_by_its_reason() -> None:
