@@ -66,14 +66,11 @@ def _are_repeated(values: Sequence[Any]) -> bool:
 
 
 def _read_distinct(values: Sequence[Any], write: Writer) -> Column:
-    distinct = dict.fromkeys(values)
-    distinct.pop(None, None)
-    column = write(list(distinct))
+    distinct = [value for value in dict.fromkeys(values) if value is not None]
+    column = write(distinct)
     members = dict(zip(distinct, column.members, strict=True)) | {None: ""}
-    drops = dict[int, str]()
-    if column.drops:
-        reasons = dict(zip(distinct, map(column.drops.get, range(len(distinct))), strict=True))
-        drops = {row: reason for row, value in enumerate(values) if (reason := reasons.get(value))}
+    reasons = {distinct[place]: reason for place, reason in column.drops.items()}
+    drops = {row: reasons[value] for row, value in enumerate(values) if value in reasons} if reasons else {}
     return Column(list(map(members.__getitem__, values)), drops)
 
 

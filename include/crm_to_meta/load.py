@@ -154,7 +154,7 @@ class _Loader:
             if self._lanes:
                 self._read_ahead()
                 self._lanes.wait()
-                self._fill()
+                self._fill()  # before the answer is written down, see `Lanes.has_room`
                 self._record(*self._lanes.take())
             elif self._pause_s and (self._ready or self._waiting):
                 self._rest()

@@ -89,9 +89,8 @@ def _parse_possible(text: str, region: str | None, *, is_short_allowed: bool = F
 
 WITHOUT_SEPARATORS: Final = [None if chr(code) in " ().-" else code for code in range(128)]
 _DIGIT: Final = re.compile(r"[+\d]")
-_EXTENSION: Final = re.compile(
-    r"(?:ext|x)[.:]? *[0-9]{1,7}\Z", re.IGNORECASE | re.ASCII
-)  # within what the library takes
+# One of the ways of writing an extension that the library knows.
+_EXTENSION: Final = re.compile(r"(?:ext|x)[.:]? *[0-9]{1,7}\Z", re.IGNORECASE | re.ASCII)
 NEVER: Final = "(?!)"
 
 

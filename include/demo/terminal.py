@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PLAIN_WIDTH: Final = 110  # of output that goes to a file
-_COULD_NOT_START: Final = 2
+_EXIT_CODE_OF_ERRORS: Final = 2
 
 
 def run_in_terminal(command: Callable[[Console], int], *, interrupted: str = "Interrupted.") -> NoReturn:
@@ -31,7 +31,7 @@ def run_in_terminal(command: Callable[[Console], int], *, interrupted: str = "In
     except CrmToMetaError as error:
         console.print(f"[bold red]{type(error).__name__}[/bold red]:", end=" ")
         console.print(str(error), markup=False, soft_wrap=True)
-        sys.exit(_COULD_NOT_START)
+        sys.exit(_EXIT_CODE_OF_ERRORS)
     except KeyboardInterrupt:
         sys.exit(interrupted)
 
