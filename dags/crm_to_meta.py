@@ -10,7 +10,7 @@ Conversions API and writes down what became of each. Nothing is lost or sent twi
 | `validate` | Great Expectations; bad rows are held back | a critical rule is broken: mend the source, clear the run |
 | `transform` | hashes identifiers, packs chunks of 1,000 | clear it: a shard is either done or still to do |
 | `load` | sends the chunks, isolates poisoned events | token or dataset: mend the connection, clear it |
-| `audit` | counts every row in one status, closes the run | events are left: the next run sends them |
+| `audit` | counts every row in one status, closes the run | events are left, here or with other runs: see its log |
 
 **Which days.** A scheduled or manual run reconciles: it looks back over the pipeline's lookback and takes what is not
 finished. A backfill run takes its own day. The parameter `date` takes one day by hand.
@@ -80,7 +80,9 @@ def build_dag(pipeline: Pipeline) -> DAG:
         def load(shard: dict[str, Any]) -> None:
             steps.run_load(pipeline, Shard(**shard))
 
-        @task(retry_policy=retry_policy, trigger_rule=TriggerRule.ALL_DONE)
+        retries = DEFAULT_ARGS["retries"] * 5  # it waits for other runs that are at work, which may take hours
+
+        @task(retry_policy=retry_policy, trigger_rule=TriggerRule.ALL_DONE, retries=retries)
         def audit(run_key: str) -> None:
             steps.run_audit(pipeline, run_key)
 

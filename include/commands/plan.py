@@ -95,7 +95,7 @@ def plan_day(connection: Connection, pipeline: Pipeline, day: date) -> DayPlan:
             transform(connection, pipeline, shard, crm_name=pipeline.name)
     except BatchRefusedError:
         is_refused = True
-    counts = audit(connection, run_key=extraction.run_key).counts
+    counts = audit(connection, pipeline, run_key=extraction.run_key).counts
     execute(connection, "plan_clear_bodies", {"run_key": extraction.run_key})  # the counts are all that is wanted
     return DayPlan(day=day, rows=rows, finished=rows - extraction.staged, counts=counts, is_refused=is_refused)
 

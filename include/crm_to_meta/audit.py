@@ -7,27 +7,32 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from crm_to_meta.errors import DeliveryIncompleteError, LawBrokenError
+from crm_to_meta.elsewhere import Elsewhere, Situation, describe_elsewhere, find_elsewhere
+from crm_to_meta.errors import DeliveryIncompleteError, HeldElsewhereError, LawBrokenError
 from crm_to_meta.models import Mode, Status, staging_table_of, verdict_table_of
 from crm_to_meta.warehouse import Connection, execute, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from crm_to_meta.pipeline import Pipeline
 
+SHORTEST_WAIT_S: Final = 15.0  # for another run that is at work
 _HELD_BACK: Final = frozenset({Status.QUARANTINED, Status.SKIPPED, Status.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What a run came to: its rows per status, and those that a later run took over and counts."""
+    """What a run came to: its rows per status, those that a later run took over and counts, and what others hold."""
 
     run_key: str
     extracted: int
     counts: Mapping[Status, int]
     taken_over: int = 0
+    elsewhere: Sequence[Elsewhere] = ()
 
     @property
     def is_conserved(self) -> bool:
@@ -35,17 +40,22 @@ class Audit:
         return self.extracted == sum(self.counts.values()) + self.taken_over
 
 
-def audit(connection: Connection, *, run_key: str) -> Audit:
-    """Record the run's figures, clear away what is personal, and check the laws.
+def audit(connection: Connection, pipeline: Pipeline, *, run_key: str, now: datetime | None = None) -> Audit:
+    """Record the run's figures, clear away what is personal, and check the laws. May be repeated.
 
     Args:
         connection: to the warehouse, in autocommit mode.
+        pipeline: the run's.
         run_key: the run to close.
+        now: the moment that the age of doubts is measured against.
 
     Raises:
         LawBrokenError: the counts do not add up, or the ledger differs from what was sent.
-        DeliveryIncompleteError: a live or test run leaves events pending or in doubt.
+        DeliveryIncompleteError: a live or test run leaves events pending or in doubt; or another run, not at work any
+            more, left some of a live run's window.
+        HeldElsewhereError: nothing is left but what another run is at work on.
     """
+    now = now or datetime.now(UTC)
     scope = {"run_key": run_key}
     with connection.transaction():
         run = execute(connection, "audit_find_run", scope).fetchone()  # locks it: from here on nothing more is sent
@@ -54,10 +64,16 @@ def audit(connection: Connection, *, run_key: str) -> Audit:
         # Where the worker of a load died and no try is left, its last request has no answer.
         execute(connection, "record_doubts", {"run_keys": [run_key], "shard_no": None})
         mode, extracted, stop_reason, taken_over = Mode(run[0]), int(run[1]), run[2], int(run[3])
+        started_at, read_at = run[4:]
         rows = _read_outcomes(connection, run_key, mode)
         counts = {status: sum(number for _, found, _, number in rows if found == status) for status in Status}
-        result = Audit(run_key=run_key, extracted=extracted, counts=counts, taken_over=taken_over)
-        problem = _find_problem(connection, result, mode, stop_reason)
+        elsewhere = find_elsewhere(connection, pipeline, run_key=run_key, now=now)
+        if mode is not Mode.LIVE:  # which takes what other runs left, and claims none of it
+            elsewhere = [one for one in elsewhere if one.situation is not Situation.LEFT]
+        result = Audit(run_key=run_key, extracted=extracted, counts=counts, taken_over=taken_over, elsewhere=elsewhere)
+        problem = _find_broken_law(connection, result, mode) or _find_unfinished(
+            result, mode, stop_reason, started_at=started_at, read_at=read_at
+        )
         _record(connection, result, rows, state="failed" if problem else "succeeded")
         execute(connection, "drop_table", table=table(staging_table_of(run_key)))
         execute(connection, "drop_table", table=table(verdict_table_of(run_key)))
@@ -75,9 +91,7 @@ def _read_outcomes(connection: Connection, run_key: str, mode: Mode) -> list[tup
     return execute(connection, "audit_count_chunks", {"run_key": run_key}, verdict=verdict).fetchall()
 
 
-def _find_problem(
-    connection: Connection, result: Audit, mode: Mode, stop_reason: str | None
-) -> LawBrokenError | DeliveryIncompleteError | None:
+def _find_broken_law(connection: Connection, result: Audit, mode: Mode) -> LawBrokenError | None:
     if not result.is_conserved:
         return LawBrokenError(
             f"Run {result.run_key}: {result.extracted} rows were extracted, but the statuses add up to "
@@ -90,15 +104,31 @@ def _find_problem(
             f"Run {result.run_key}: the ledger has {in_ledger} delivered events, the requests on record delivered "
             f"{in_requests}. Please report this."
         )
-    left = result.counts[Status.PENDING] + result.counts[Status.IN_DOUBT]
-    if mode is Mode.PREVIEW or not left:
+    return None
+
+
+def _find_unfinished(
+    result: Audit, mode: Mode, stop_reason: str | None, *, started_at: datetime, read_at: datetime
+) -> DeliveryIncompleteError | HeldElsewhereError | None:
+    """Return what keeps a run from ending well: events of its own that are left, or events of its window elsewhere."""
+    own = []
+    if mode is not Mode.PREVIEW and result.counts[Status.PENDING] + result.counts[Status.IN_DOUBT]:
+        why = f" Sending was stopped: {stop_reason}." if stop_reason else ""
+        own.append(
+            f"{result.counts[Status.PENDING]} events are pending and {result.counts[Status.IN_DOUBT]} in doubt.{why} "
+            "Fix what the failed task says and clear it, or let the next run send them (what is held in doubt waits "
+            "for a person: README.md, When something goes wrong)."
+        )
+    others = describe_elsewhere(result.elsewhere) if mode is Mode.LIVE else []
+    if not own + others:
         return None
-    why = f" Sending was stopped: {stop_reason}." if stop_reason else ""
-    return DeliveryIncompleteError(
-        f"Run {result.run_key}: {result.counts[Status.PENDING]} events are pending and "
-        f"{result.counts[Status.IN_DOUBT]} in doubt.{why} Mend what the failed task says and clear it, or let the next "
-        "run send them (what is held in doubt waits for a person: README.md, When something goes wrong)."
-    )
+    message = f"Run {result.run_key}: {' '.join(own or ['its own part is done.'])} {' '.join(others)}".rstrip()
+    if own or any(one.situation is not Situation.AT_WORK for one in result.elsewhere):
+        return DeliveryIncompleteError(message)
+    # Twice as long each time, and no longer than until it is known whether the other run is alive.
+    lease_until = min(one.lease_until for one in result.elsewhere)
+    wait_s = min((read_at - started_at).total_seconds(), (lease_until - read_at).total_seconds())
+    return HeldElsewhereError(message, retry_after_s=max(wait_s, SHORTEST_WAIT_S))
 
 
 def _record(connection: Connection, result: Audit, rows: list[tuple[str, str, str | None, int]], *, state: str) -> None:
@@ -119,6 +149,7 @@ def _record(connection: Connection, result: Audit, rows: list[tuple[str, str, st
             for stage, status, reason, number in rows
             if reason and status in _HELD_BACK
         ],
+        "elsewhere": [one.as_json() for one in result.elsewhere],
     }
     execute(
         connection,

@@ -15,6 +15,7 @@
     └── RetryableError              try again later, not before `retry_after_s`
         ├── MetaUnavailableError    no answer, or a transient error
         ├── RateLimitedError        Meta asked for a pause
+        ├── HeldElsewhereError      another run is at work on events of this run's window
         ├── RunsAtWorkError         an erasure waits for runs to end
         └── WarehouseError          a statement failed; names the statement, never a value
 
@@ -101,6 +102,10 @@ class MetaUnavailableError(RetryableError):
 
 class RateLimitedError(RetryableError):
     """Meta asked for a pause that is longer than one task waits for."""
+
+
+class HeldElsewhereError(RetryableError):
+    """All of this run is done, and another run that is at work has unfinished events of its window."""
 
 
 class RunsAtWorkError(RetryableError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from crm_to_meta.elsewhere import Elsewhere, describe_elsewhere
 from crm_to_meta.models import Status
 from crm_to_meta.reason_texts import explain_reason
 from demo.progress import STEPS
@@ -22,7 +23,7 @@ _ODDITIES: Final = (
     "AND severity <> 'info' ORDER BY position"
 )
 _RUN: Final = (
-    "SELECT mode, state, window_start, window_end, extracted, requests, timings, figures, held, stop_reason, "
+    "SELECT run_key, mode, state, window_start, window_end, extracted, requests, timings, figures, "
     "delivered, rejected, in_doubt, quarantined, expired, skipped, pending FROM capi.run WHERE run_key = %s"
 )
 
@@ -39,19 +40,28 @@ def print_summary(console: Console, warehouse: Connection, run_key: str) -> None
         f"[bold]Run {run_key}[/bold]: mode {run['mode']}, stage changes from {run['window_start']:%Y-%m-%d %H:%M} "
         f"to {run['window_end']:%Y-%m-%d %H:%M} UTC"
     )
-    if not run["extracted"]:
+    elsewhere = [Elsewhere.from_json(kept) for kept in run["figures"].get("elsewhere", ())]
+    if run["extracted"]:
+        _print_work(console, warehouse, run)
+    elif run["state"] == "succeeded" and not elsewhere:
         console.print("Nothing to do: every stage change of this window is finished already. 0 requests were sent.")
-        return
+    elif elsewhere:
+        console.print("No stage change of this window was free to be sent. 0 requests were sent.")
+    else:
+        console.print("The run was not closed, and no stage change is on record for it.")
+    for sentence in describe_elsewhere(elsewhere):
+        console.print(sentence, style="bold", markup=False, soft_wrap=True)
+
+
+def _print_work(console: Console, warehouse: Connection, run: dict[str, Any]) -> None:
     console.print(_stage_table(run))
     if reasons := run["figures"].get("by_reason"):
         console.print(_reason_table(reasons))
-    for rule, observed in warehouse.execute(_ODDITIES, [run_key]):
+    for rule, observed in warehouse.execute(_ODDITIES, [run["run_key"]]):
         console.print(f"The batch looks odd: the rule is {rule}; here: {observed}. See the report.", soft_wrap=True)
     timings = run["timings"]
     steps = ", ".join(f"{step} {timings[step]:.1f} s" for step in STEPS if step in timings)
     console.print(f"{run['requests']:,} requests to Meta. Time in each step: {steps}.", soft_wrap=True)
-    if run["held"]:
-        console.print(f"{run['held']:,} stage changes are held by another run that is still alive.")
 
 
 def _stage_table(run: dict[str, Any]) -> Table:

@@ -1,1 +1,4 @@
-SELECT mode, extracted, stop_reason, taken_over FROM capi.run WHERE run_key = %(run_key)s FOR UPDATE
+SELECT mode, extracted, stop_reason, taken_over, started_at, clock_timestamp()
+FROM capi.run
+WHERE run_key = %(run_key)s
+FOR UPDATE

@@ -116,8 +116,9 @@ def run_load(pipeline: Pipeline, shard: Shard) -> None:
 
 
 def run_audit(pipeline: Pipeline, run_key: str | None) -> None:
-    """Close the run; raises where a law does not hold or events are left."""
+    """Close the run; raises where a law does not hold, or events of its window are left here or elsewhere."""
     from crm_to_meta.audit import audit
+    from crm_to_meta.elsewhere import describe_elsewhere
     from crm_to_meta.retention import clear_old_records
 
     if run_key is None:
@@ -126,9 +127,11 @@ def run_audit(pipeline: Pipeline, run_key: str | None) -> None:
         )
     with _step(pipeline, run_key, "audit") as connection:
         cleared = clear_old_records(connection, pipeline, now=datetime.now(UTC))
-        result = audit(connection, run_key=run_key)
+        result = audit(connection, pipeline, run_key=run_key)
     counts = ", ".join(f"{number} {status}" for status, number in result.counts.items() if number)
     log.info("audit %s: %d rows extracted: %s", run_key, result.extracted, counts or "none")
+    for sentence in describe_elsewhere(result.elsewhere):
+        log.warning("audit %s: %s", run_key, sentence)
     if cleared.bodies or cleared.runs:
         log.info("audit %s: too old to keep: %d request bodies, %d runs", run_key, cleared.bodies, cleared.runs)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 from crm import Crm
-from laws import Evidence, Ledger, find_broken_laws, find_broken_meanwhile, read_ledger
+from laws import Evidence, Ledger, find_broken_laws, find_broken_meanwhile, find_early_ends, read_ledger
 from scenario import SLOWEST_S, Act, RunPlan, Scenario, draw_scenario
 from servers import PATIENCE_S, fork_worker
 from task_log import CRASHED, STEPS, WAREHOUSE_GONE, Entry, read_log, work, write_log
@@ -46,7 +46,7 @@ MOST_CLEAN_RUNS: Final = 5
 GX_EVERY: Final = 10  # each tenth round asks Great Expectations itself, see gx_memory.py
 HARMLESS_ERRORS: Final = frozenset({  # what a step may raise in a round; anything else is a defect
     "DeliveryIncompleteError", "MetaUnavailableError", "RateLimitedError", "CredentialsError", "RunTakenOverError",
-    "StagingLostError", "WarehouseError",
+    "HeldElsewhereError", "StagingLostError", "WarehouseError",
 })  # fmt: skip
 _COUNT_HELD: Final = """
     SELECT count(*) FROM capi.delivery AS known JOIN capi.run AS owner USING (run_key)
@@ -109,6 +109,7 @@ class Round:
         self._crm = Crm(scenario.pipelines[0].source.event_time_type)
         self._versions = [[pipeline] for pipeline in scenario.pipelines]  # of each pipeline's file; the last one counts
         self._ledger: Ledger = {}
+        self._looked_at = now - timedelta(days=1)  # by the server's clock
         self._timeout_s: float = scenario.timeout_s
         self._resends = scenario.pipelines[0].delivery.on_in_doubt == "resend"
 
@@ -296,7 +297,11 @@ class Round:
             migrate(warehouse)
             ledger = read_ledger(warehouse)
             was_dry = act.kind == "run" and act.runs != () and all(plan.mode is not Mode.LIVE for plan in act.runs)
-            broken = find_broken_meanwhile(warehouse, self._ledger, ledger, was_dry=was_dry)
+            broken = [
+                *find_broken_meanwhile(warehouse, self._ledger, ledger, was_dry=was_dry),
+                *find_early_ends(warehouse, self._ledger, ledger, since=self._looked_at),
+            ]
+            (self._looked_at,) = warehouse.execute("SELECT clock_timestamp()").fetchall()[0]
         self.report.broken += [f"after {act.kind}: {line}" for line in broken]
         self._ledger = ledger
 

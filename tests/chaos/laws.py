@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAY_HAVE_ARRIVED = frozenset({"in_doubt", "rejected"})  # statuses of events that Meta may have, where they had doubts
 SUMMED = "delivered + rejected + in_doubt + quarantined + expired + skipped + pending"
 LIVE = str(Mode.LIVE)
+OPEN = frozenset({"pending", "in_doubt"})
 _LEDGER = (
     "pipeline",
     "status",
@@ -90,6 +91,24 @@ def _changes(before: Ledger, after: Ledger, *, was_dry: bool) -> Iterator[str]:
             yield f"ledger: a preview or test run made {row} {now}"
     if was_dry and (new := after.keys() - before.keys()):
         yield f"ledger: a preview or test run added {len(new)} rows"
+
+
+def find_early_ends(warehouse: Connection, before: Ledger, after: Ledger, *, since: datetime) -> Iterator[str]:
+    """Yield live runs that ended well while events of their window were open elsewhere, and had been all the time."""
+    stuck = [row for event_id, row in after.items() if row["status"] in OPEN and before.get(event_id) == row]
+    query = """
+        SELECT run_key, pipeline, window_start, window_end FROM capi.run
+        WHERE mode = 'live' AND state = 'succeeded' AND finished_at > %s
+    """
+    for run_key, pipeline, start, end in warehouse.execute(query, [since]):
+        elsewhere = Counter(
+            row["run_key"]
+            for row in stuck
+            if row["pipeline"] == pipeline and row["run_key"] != run_key and row["event_time"]
+            if start <= row["event_time"] < end
+        )
+        if elsewhere:
+            yield f"run {run_key} succeeded, and of its window open with others are {dict(elsewhere)}"
 
 
 def _runs_have_their_rows(warehouse: Connection) -> Iterator[str]:

@@ -208,9 +208,8 @@ class Worker:
             )
         return True
 
-    @staticmethod
-    def _audit(connection: Connection, run_key: str) -> bool:
-        audit(connection, run_key=run_key)
+    def _audit(self, connection: Connection, run_key: str) -> bool:
+        audit(connection, self._pipeline, run_key=run_key, now=self._now)
         return True
 
 

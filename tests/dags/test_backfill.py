@@ -128,6 +128,7 @@ def story(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) 
             "AIRFLOW_CONN_WAREHOUSE": postgres.airflow_connection("backfill_warehouse"),
             "AIRFLOW_CONN_META_CAPI": meta_connection_json({}, token=stand_in.token, base_url=stand_in.base_url),
             "CRM_TO_META_PIPELINES": str(pipelines),
+            "CRM_TO_META_RETRIES": "5",  # an audit waits for a run that is at work on the same days
         }
         warehouse.execute("CREATE SCHEMA crm")
         warehouse.execute(

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from crm_to_meta.errors import ConfigurationError, PipelineFileError
+from crm_to_meta.extract import extract
+from crm_to_meta.models import DagRunFacts, Mode, Window
 from demo.airflow_process import airflow_environment
 from demo.environment import PROJECT_FOLDER, meta_connection_json, read_options
 from demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
@@ -94,6 +96,28 @@ def test_that_it_works_on_another_warehouse_and_endpoint(
     written = "".join(path.read_text(errors="replace") for path in local.rglob("*") if path.is_file())
     shown = first.stdout + first.stderr + second.stdout + second.stderr
     assert [value for value in [*personal_values(rows), stand_in.token] if value in written + shown] == []
+
+
+def test_that_events_held_by_another_run_are_no_success(
+    local: Path, own_parts: dict[str, str], warehouse: Connection, stand_in: StandIn
+) -> None:
+    """Events of the window that a run holds whose worker died: how many, where, until when, and an exit code of 1."""
+    today = datetime.now(UTC).date()
+    fill_sample_crm(warehouse, today, leads=50, seed=11)
+    window = Window(
+        start=datetime.combine(today - timedelta(days=1), time.min, UTC),
+        end=datetime.combine(today, time.min, UTC),
+        is_sweep=False,
+    )
+    facts = DagRunFacts(dag_run_id="another", run_type="scheduled", mode=Mode.LIVE, window=window)
+    another = extract(warehouse, read_options({}).pipeline, facts)
+
+    result = run_make_run(local, {**own_parts, "DATE": window.start.date().isoformat()})
+
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert f"{another.staged} stage changes of this window are held by run {another.run_key} until" in result.stdout
+    assert "Nothing to do" not in result.stdout
+    assert stand_in.stats()["requests"] == 0
 
 
 def test_that_a_missing_column_is_one_sentence(

@@ -226,7 +226,7 @@ class Company:
 
     def audit(self, run_key: str) -> Audit:
         """Run the step."""
-        return audit(self.warehouse, run_key=run_key)
+        return audit(self.warehouse, self.pipeline, run_key=run_key, now=self.now)
 
     def audit_anyhow(self, run_key: str) -> None:
         """Run the step, and let it say that events are left."""

@@ -566,8 +566,8 @@ def test_every_state_renders_in_every_mode(company: Company, state: str, mode: M
 
 
 def test_held_transitions_are_told(company: Company) -> None:
-    """What another run was working on is told apart from what this one did."""
-    insert_run(company.warehouse, "second", held=1200)
+    """What another run is working on is told apart from what this one does."""
+    insert_run(company.warehouse, "second", state="running", held=1200)
 
     assert "1,200 stage changes of the window were in the hands of another run" in render(company, "second").text
 

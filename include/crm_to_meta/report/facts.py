@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from crm_to_meta.elsewhere import Elsewhere
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.models import Mode, Reason, Status
 from crm_to_meta.warehouse import Connection, Cursor, execute
@@ -158,6 +159,19 @@ class Facts:
     failed_requests: Sequence[FailedRequest]
     past_runs: Sequence[PastRun]
     rule_results: Sequence[RuleResult]
+    elsewhere: Sequence[Elsewhere]
+
+    @property
+    def elsewhere_count(self) -> int:
+        """Return the unfinished events of the window that other runs had when this one was audited."""
+        return sum(found.events for found in self.elsewhere)
+
+    @property
+    def differs_from_requests(self) -> bool:
+        """Say whether a live run's delivered events are not those of its requests: audit fails such a run."""
+        in_requests = sum(found.events for found in self.outcomes if found.outcome == "delivered")
+        in_ledger = self.counts[Status.DELIVERED] - self.by_reason.get(Reason.SETTLED_BY_HAND, 0)
+        return self.run.mode is Mode.LIVE and in_requests != in_ledger
 
     @property
     def handed_over(self) -> int:
@@ -182,8 +196,8 @@ def read_facts(connection: Connection, run_key: str) -> Facts:
     latest = {**scope, "limit": MAX_RUNS}
     worst = {**scope, "limit": MAX_FAILED_REQUESTS}
     run, row = _read_run(connection, run_key)
+    figures = row["figures"] if run.is_audited else {}
     if run.is_audited:
-        figures = row["figures"]
         counts = {status: int(row[status]) for status in Status}
         by_stage, by_reason = _stages_of(figures.get("by_stage", {})), figures.get("by_reason", {})
         per_field = figures.get("fields", {})
@@ -206,6 +220,7 @@ def read_facts(connection: Connection, run_key: str) -> Facts:
         failed_requests=[FailedRequest(*found) for found in execute(connection, "report_list_failed_requests", worst)],
         past_runs=past_runs,
         rule_results=[RuleResult(*found) for found in execute(connection, "report_list_rule_results", shown_runs)],
+        elsewhere=[Elsewhere.from_json(kept) for kept in figures.get("elsewhere", ())],
     )
 
 

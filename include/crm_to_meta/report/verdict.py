@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from crm_to_meta.elsewhere import describe_elsewhere
 from crm_to_meta.models import BatchReason, Mode, Reason, Status
 from crm_to_meta.reason_texts import explain_reason, explain_stop
 from crm_to_meta.report.facts import NOT_TRANSFORMED
@@ -45,6 +46,7 @@ def notices_of(facts: Facts) -> list[Notice]:
         _failure_notice(facts),
         _warning_notice(facts),
         _held_notice(facts),
+        *(Notice("With another run", text) for text in describe_elsewhere(facts.elsewhere)),
     ]
     return [notice for notice in found if notice]
 
@@ -119,6 +121,9 @@ def _verdict_of_refusal(facts: Facts, rule: Rule) -> str:
 
 
 def _verdict_without_rows(facts: Facts) -> str:
+    if count := facts.elsewhere_count:
+        unfinished = counted(count, "stage change is", "stage changes are")
+        return f"Nothing of {window_of(facts)} could be sent: {unfinished} with other runs."
     match facts.run.state:
         case "running":
             return f"The run of {window_of(facts)} has begun; nothing is on record yet."
@@ -175,6 +180,7 @@ def _tail_of(facts: Facts) -> list[str]:
         (counts[Status.SKIPPED], "was left out on purpose", "were left out on purpose"),
         (facts.handed_over, "was handed over to a later run", "were handed over to a later run"),
         (facts.uncounted, *_uncounted_clause(facts)),
+        (facts.elsewhere_count, "more is unfinished with another run", "more are unfinished with other runs"),
     ]
     clauses = open_ends if facts.run.stop_reason else open_ends + settled
     return [counted(number, one, many) for number, one, many in clauses if number > 0]
@@ -230,9 +236,10 @@ def _failure_notice(facts: Facts) -> Notice | None:
             "This is a defect of crm-to-meta: please report it with the run's key."
         )
         return Notice("The counts do not add up", text)
-    if run.state != "failed":
-        return None
     left = facts.counts[Status.PENDING] + facts.counts[Status.IN_DOUBT]
+    is_left_elsewhere = facts.elsewhere and not left and not facts.differs_from_requests
+    if run.state != "failed" or is_left_elsewhere:  # which notices of their own tell
+        return None
     if left and run.mode is not Mode.PREVIEW:
         text = (
             f"{counted(left, 'event is', 'events are')} still open. The log of the failed task in "
@@ -254,7 +261,7 @@ def _warning_notice(facts: Facts) -> Notice | None:
 
 
 def _held_notice(facts: Facts) -> Notice | None:
-    if not facts.run.held:
+    if not facts.run.held or facts.run.is_audited:  # whose figures say what has become of them
         return None
     text = counted(facts.run.held, "stage change of the window was", "stage changes of the window were")
     return Notice("Left to another run", f"{text} in the hands of another run, which finishes the work.")
