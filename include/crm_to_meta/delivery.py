@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from crm_to_meta.chunk_progress import Part, State, event_states, open_parts
+from crm_to_meta.chunk_progress import Part, PastRequest, State, event_states, open_parts
 from crm_to_meta.chunks import cut_body, drop_lead_id, split_events
 from crm_to_meta.isolation import Isolation, Refusal
-from crm_to_meta.journal import Chunk, Journal, Verdict
+from crm_to_meta.journal import Chunk, Consequence, Journal
 from crm_to_meta.meta_answers import SUBCODE_LEAD_UNKNOWN, Action, Answer
 
 
@@ -46,14 +46,15 @@ class Delivery:
             return body.replace(event, drop_lead_id(event) or event, 1)
         return body
 
-    def verdict_on(self, part: Part, answer: Answer) -> Verdict:
+    def consequence_of(self, part: Part, answer: Answer) -> Consequence:
         """Return what an answer means where it is a refusal; an unknown lead id can be left out once."""
         if answer.action is not Action.PAYLOAD or part.size > 1:
-            return Verdict.SEARCH
+            return Consequence.SEARCH_ON
         is_lead_unknown = answer.subcode == SUBCODE_LEAD_UNKNOWN and not part.without_lead_id
         if is_lead_unknown and drop_lead_id(self.events[part.start]) is not None:
-            return Verdict.SEARCH
-        return Verdict.REJECTED if self.search.is_believed else Verdict.SUSPECT
+            return Consequence.SEARCH_ON
+        is_confirmed = self.search.confirms(part, (answer.code, answer.subcode))
+        return Consequence.REJECT if is_confirmed else Consequence.SUSPECT
 
 
 def read_delivery(journal: Journal, chunk_no: int, *, resend_in_doubt: bool) -> Delivery:
@@ -68,5 +69,14 @@ def read_delivery(journal: Journal, chunk_no: int, *, resend_in_doubt: bool) -> 
     for index in journal.finished_events(chunk):
         states[index] = State.SETTLED
     parts = open_parts(states, resend_in_doubt=resend_in_doubt)
-    is_believed = any(request.outcome == "delivered" for request in past)
-    return Delivery(chunk=chunk, events=events, search=Isolation(parts, is_believed=is_believed))
+    return Delivery(chunk=chunk, events=events, search=Isolation(parts, trusts_subcodes=any(map(_proves_fault, past))))
+
+
+def _proves_fault(past: PastRequest) -> bool:
+    """Say whether a request on record shows that a fault that Meta names is the event's own.
+
+    It took events of the chunk, or an earlier try was sure enough to reject one.
+    """
+    is_about_lead = past.subcode in {None, SUBCODE_LEAD_UNKNOWN}  # an unknown lead id is no rejection yet
+    is_rejection = past.outcome == "payload_refused" and past.part.size == 1 and not is_about_lead
+    return past.outcome == "delivered" or is_rejection

@@ -20,6 +20,8 @@ from crm_to_meta.pipeline import META_DEDUPLICATION_WINDOW
 from crm_to_meta.warehouse import Connection, execute, one_row
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from crm_to_meta.isolation import Refusal, Suspect
 
 _OUTCOMES = {
@@ -43,12 +45,20 @@ class Chunk:
     body: bytes
 
 
-class Verdict(Enum):
+class Consequence(Enum):
     """What a refused request means for its events."""
 
-    SEARCH = 0  # some event of several is at fault, or there is something else to try with a single one
-    SUSPECT = 1  # a single event was refused, and that is not believed yet
-    REJECTED = 2  # Meta refuses this very event
+    SEARCH_ON = 0  # some event of several is at fault, or there is something else to try with a single one
+    SUSPECT = 1  # a single event was refused, and that is not confirmed yet
+    REJECT = 2  # this very event is at fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """An answer that was written down: when, by the warehouse's clock, and the status that its events got from it."""
+
+    at: datetime
+    status: Status | None
 
 
 class Journal:
@@ -137,23 +147,23 @@ class Journal:
         return int(row[0])
 
     def end_request(
-        self, request_id: int, chunk: Chunk, part: Part, answer: Answer, *, verdict: Verdict
-    ) -> Status | None:
-        """Write down the answer and what follows for the events, in one transaction; return their status.
+        self, request_id: int, chunk: Chunk, part: Part, answer: Answer, *, consequence: Consequence
+    ) -> Recorded:
+        """Write down the answer and what follows for the events, in one transaction.
 
         Args:
             request_id: what `begin_request` returned.
             chunk: the chunk the request is about.
             part: its events in the request.
             answer: Meta's answer.
-            verdict: what it means where it is a refusal.
+            consequence: what it means where it is a refusal.
 
         Raises:
             RunTakenOverError: somebody took this worker for dead and put the request in doubt; there it stays.
         """
         outcome = {
             "request_id": request_id,
-            "outcome": "refused_alone" if verdict is Verdict.SUSPECT else _OUTCOMES[answer.action],
+            "outcome": "refused_alone" if consequence is Consequence.SUSPECT else _OUTCOMES[answer.action],
             "duration_ms": answer.duration_ms,
             "http_status": answer.http_status,
             "error_code": answer.code,
@@ -162,24 +172,15 @@ class Journal:
             "events_received": answer.events_received,
         }
         with self._connection.transaction():
-            if not execute(self._connection, "load_end_request", outcome).rowcount:
+            ended = execute(self._connection, "load_end_request", outcome).fetchone()
+            if ended is None:
                 raise RunTakenOverError(
                     f"Run {self._shard.run_key}: another run or try took this one for dead while a request was under "
                     "way, and goes on with its events. Nothing to do; see capi.request."
                 )
-            match answer.action:
-                case Action.DELIVERED:
-                    reason = Reason.SENT_WITHOUT_LEAD_ID if part.without_lead_id else None
-                    self._settle(chunk, part, Status.DELIVERED, reason, answer.fbtrace_id)
-                    return Status.DELIVERED
-                case Action.IN_DOUBT:
-                    self._settle(chunk, part, Status.IN_DOUBT, Reason.OUTCOME_UNKNOWN, answer.fbtrace_id)
-                    return Status.IN_DOUBT
-                case Action.PAYLOAD if verdict is Verdict.REJECTED:
-                    return self._reject(chunk, part, (answer.code, answer.subcode), answer.fbtrace_id)
-        return None
+            return Recorded(at=ended[0], status=self._settle_answered(chunk, part, answer, consequence))
 
-    def believe(self, chunk: Chunk, suspect: Suspect) -> Status:
+    def confirm_rejection(self, chunk: Chunk, suspect: Suspect) -> Status:
         """Write down that an event that was refused alone is rejected; return the status it got.
 
         Raises:
@@ -187,13 +188,14 @@ class Journal:
         """
         scope = {**self._chunk(chunk.chunk_no), "holder": self._holder, "request_id": suspect.request_id}
         with self._connection.transaction():
-            if not execute(self._connection, "load_believe_refusal", scope).rowcount:
+            if not execute(self._connection, "load_confirm_rejection", scope).rowcount:
                 raise self._why_stopped(chunk)
             return self._reject(chunk, suspect.part, suspect.refusal, suspect.fbtrace_id)
 
-    def has_delivered(self) -> bool:
-        """Say whether Meta took anything of this run."""
-        return bool(one_row(execute(self._connection, "load_has_delivered", self._run()))[0])
+    def find_witness(self) -> datetime | None:
+        """Return when the last request of this run that Meta took was sent, by any shard; None where it took none."""
+        moment: datetime | None = one_row(execute(self._connection, "load_find_witness", self._run()))[0]
+        return moment
 
     def expire(self, chunk: Chunk, part: Part) -> None:
         """Write down that events became too old before they could be sent."""
@@ -214,6 +216,19 @@ class Journal:
     def renew_lease(self) -> None:
         """Say that this run is alive, while it waits."""
         execute(self._connection, "load_renew_lease", {**self._run(), "lease": self._lease})
+
+    def _settle_answered(self, chunk: Chunk, part: Part, answer: Answer, consequence: Consequence) -> Status | None:
+        match answer.action:
+            case Action.DELIVERED:
+                reason = Reason.SENT_WITHOUT_LEAD_ID if part.without_lead_id else None
+                self._settle(chunk, part, Status.DELIVERED, reason, answer.fbtrace_id)
+                return Status.DELIVERED
+            case Action.IN_DOUBT:
+                self._settle(chunk, part, Status.IN_DOUBT, Reason.OUTCOME_UNKNOWN, answer.fbtrace_id)
+                return Status.IN_DOUBT
+            case Action.PAYLOAD if consequence is Consequence.REJECT:
+                return self._reject(chunk, part, (answer.code, answer.subcode), answer.fbtrace_id)
+        return None
 
     def _reject(self, chunk: Chunk, part: Part, refusal: Refusal, fbtrace_id: str | None) -> Status:
         """Settle an event that Meta refuses. One that Meta finds too old is expired, unless it may have arrived."""

@@ -25,7 +25,7 @@ from crm_to_meta.errors import (
     RateLimitedError,
 )
 from crm_to_meta.isolation import Suspect
-from crm_to_meta.journal import Journal, Verdict
+from crm_to_meta.journal import Consequence, Journal, Recorded
 from crm_to_meta.lanes import Lanes
 from crm_to_meta.load_progress import LoadProgress
 from crm_to_meta.meta_answers import Action, Answer
@@ -135,8 +135,8 @@ class _Loader:
         """Send everything; whatever ends that, requests under way come home first and are written down."""
         try:
             self._send_all()
-            if self._parked and self._journal.has_delivered():
-                self._isolate_parked()
+            while self._resume_parked():
+                self._send_all()
         except BaseException as error:
             worse = self._come_home(None if isinstance(error, Exception) else GRACE_S)
             if worse and not isinstance(error, PermanentError) and isinstance(error, CrmToMetaError):
@@ -241,12 +241,13 @@ class _Loader:
         return None
 
     def _close(self, delivery: Delivery) -> None:
-        """Nothing of the chunk is left to send, unless refusals are still to be believed."""
-        search, chunk_no = delivery.search, delivery.chunk.chunk_no
-        if search.suspects and not search.is_believed and delivery.refusal[1] is None:
-            self._parked.append(delivery)  # without a subcode it may be about a permission instead of the events
+        """Nothing of the chunk is left to send; where refusals are not confirmed, what other chunks meet may do it."""
+        delivery.search.finish()
+        self._confirm_rejections(delivery)
+        if delivery.search.suspects:
+            self._parked.append(delivery)
             return
-        self._believe(delivery)
+        chunk_no = delivery.chunk.chunk_no
         if delivery.is_settled:
             self._journal.finish_chunk(chunk_no)
         if not delivery.is_clear:
@@ -255,8 +256,8 @@ class _Loader:
     def _record(self, sent: _Sent, answer: Answer) -> None:
         """Write an answer down and do what it asks for."""
         delivery, part = sent.delivery, sent.part
-        verdict = delivery.verdict_on(part, answer)
-        status = self._journal.end_request(sent.request_id, delivery.chunk, part, answer, verdict=verdict)
+        consequence = delivery.consequence_of(part, answer)
+        recorded = self._journal.end_request(sent.request_id, delivery.chunk, part, answer, consequence=consequence)
         self.result.requests += 1
         self._pace(answer)
         match answer.action:
@@ -267,10 +268,10 @@ class _Loader:
                 )
             case Action.DELIVERED:
                 self._count("delivered", part.size)
-                delivery.search.taken(part)
-                self._believe(delivery)
+                delivery.search.mark_delivered(part)
+                self._confirm_rejections(delivery)
             case Action.PAYLOAD:
-                self._refuse(sent, answer, verdict, status)
+                self._refuse(sent, answer, consequence, recorded)
             case Action.IN_DOUBT if not self._resends:
                 delivery.is_settled = False
             case Action.UNKNOWN:
@@ -278,35 +279,36 @@ class _Loader:
                 return
             case _:
                 self._try_again(delivery, part, answer)
-        if delivery.search.is_uniform:
+        if delivery.search.is_stuck:
             self._parked.append(delivery)
         else:
             self._ready.appendleft(delivery)
 
-    def _refuse(self, sent: _Sent, answer: Answer, verdict: Verdict, status: str | None) -> None:
+    def _refuse(self, sent: _Sent, answer: Answer, consequence: Consequence, recorded: Recorded) -> None:
         """Search for the events at fault in what was refused; one that stands alone is rejected, once that is sure."""
         delivery, part = sent.delivery, sent.part
         delivery.refusal = refusal = (answer.code, answer.subcode)
-        if verdict is Verdict.SUSPECT:
-            delivery.search.refused_alone(
-                Suspect(part=part, refusal=refusal, request_id=sent.request_id, fbtrace_id=answer.fbtrace_id)
+        if consequence is Consequence.SUSPECT:
+            suspect = Suspect(
+                part=part,
+                refusal=refusal,
+                request_id=sent.request_id,
+                refused_at=recorded.at,
+                fbtrace_id=answer.fbtrace_id,
             )
-            if delivery.search.is_believed:
-                self._believe(delivery)
-        elif verdict is Verdict.REJECTED:
-            self._count(status or "rejected", 1)
+            delivery.search.mark_refused_alone(suspect)
+            self._confirm_rejections(delivery)
+        elif consequence is Consequence.REJECT:
+            self._count(recorded.status or "rejected", 1)
         elif part.size > 1:
-            delivery.search.refused(part, hint=answer.place)
+            delivery.search.mark_refused(part, has_subcode=answer.subcode is not None, hint=answer.place)
         else:
             delivery.search.send_again(part._replace(without_lead_id=True))
 
-    def _believe(self, delivery: Delivery) -> None:
-        """Reject the events that were refused alone."""
-        delivery.search.believe()
-        while delivery.search.suspects:
-            status = self._journal.believe(delivery.chunk, delivery.search.suspects[-1])
-            delivery.search.suspects.pop()
-            self._count(status, 1)
+    def _confirm_rejections(self, delivery: Delivery) -> None:
+        """Reject the events that were refused alone and are at fault beyond doubt."""
+        for suspect in delivery.search.take_confirmed():
+            self._count(self._journal.confirm_rejection(delivery.chunk, suspect), 1)
 
     def _try_again(self, delivery: Delivery, part: Part, answer: Answer) -> None:
         """Put a part back that was not processed, or may not have been, as long as there are attempts left."""
@@ -342,14 +344,19 @@ class _Loader:
         if answer.action is Action.RATE_LIMIT:
             raise _rate_limited(answer)
 
-    def _isolate_parked(self) -> None:
-        """Go through the chunks in which everything seemed to be refused, since Meta did take others of this run."""
-        parked, self._parked = self._parked, []
-        self._requests_left = MOST_ISOLATING_REQUESTS
-        for delivery in parked:
-            self._believe(delivery)
-            self._ready.append(delivery)
-        self._send_all()
+    def _resume_parked(self) -> bool:
+        """Go on with chunks that were put aside, where Meta took something after it refused their events."""
+        witness_sent_at = self._journal.find_witness() if self._parked else None
+        if witness_sent_at is None or self._requests_left == 0:
+            return False
+        if self._requests_left is None:
+            self._requests_left = MOST_ISOLATING_REQUESTS
+        resumed = [delivery for delivery in self._parked if delivery.search.look_again(witness_sent_at)]
+        self._parked = [delivery for delivery in self._parked if delivery not in resumed]
+        for delivery in resumed:
+            self._confirm_rejections(delivery)
+        self._ready.extend(resumed)
+        return bool(resumed)
 
     def _raise_what_is_left(self) -> None:
         if self._unclear:
@@ -359,12 +366,26 @@ class _Loader:
                 "and fbtrace_id."
             )
         if self._parked:
-            first = self._parked[0]
-            raise AllRefusedError(
-                f"Run {self._shard.run_key}: Meta refuses event after event of {len(self._parked)} chunks (first: "
-                f"{first.chunk.chunk_no}) alike: {explain_refusal(*first.refusal)} What is not settled stays pending. "
-                "Mend what the events have in common, then clear this task; see capi.request for the fbtrace_id."
+            raise self._describe_parked()
+
+    def _describe_parked(self) -> AllRefusedError:
+        first = self._parked[0]
+        suspects = sum(len(delivery.search.suspects) for delivery in self._parked)
+        pending = sum(delivery.search.open_events for delivery in self._parked)
+        where = f"{len(self._parked)} chunks (first: {first.chunk.chunk_no})"
+        if self._requests_left == 0:
+            return AllRefusedError(
+                f"Run {self._shard.run_key}: Meta refuses events of {where} alike: {explain_refusal(*first.refusal)} "
+                f"It took others, so these are searched one by one; this try used up its {MOST_ISOLATING_REQUESTS} "
+                f"requests for that, and {pending} events stay pending. Clear this task to go on, or let the next run."
             )
+        return AllRefusedError(
+            f"Run {self._shard.run_key}: Meta refused {suspects} events of {where}, each alone and alike: "
+            f"{explain_refusal(*first.refusal)} It took nothing of this run that was sent after them, so they may not "
+            f"be at fault one by one: none of them is rejected, and {pending} events stay pending. Fix what they have "
+            "in common, if anything, and clear this task; otherwise the next run decides, once Meta takes others after "
+            "them. See capi.request for the fbtrace_id."
+        )
 
     def _count(self, status: str, events: int) -> None:
         self.result.events[status] += events

@@ -8,3 +8,4 @@ UPDATE capi.request SET
     fbtrace_id = %(fbtrace_id)s,
     events_received = %(events_received)s
 WHERE request_id = %(request_id)s AND outcome = 'sending'
+RETURNING clock_timestamp()

@@ -629,13 +629,14 @@ def test_worker_that_wakes_up_sends_nothing_that_its_successor_sent(
     company.stand_in.set_faults([{"kind": "answer", "json": LIMITED, "when": {"nth": 4}}])
     tries: list[str] = []
 
-    def fall_asleep(journal: Journal, *arguments: Any, **named: Any) -> None:
-        end_request(journal, *arguments, **named)
+    def fall_asleep(journal: Journal, *arguments: Any, **named: Any) -> Any:
+        recorded = end_request(journal, *arguments, **named)
         if not tries:
             tries.append("the second, while the first is asleep after its first request")
             with pytest.raises(RateLimitedError):
                 company.load(shard)  # refused as a whole, one half delivered, then limited
             company.end_pauses()
+        return recorded
 
     end_request = Journal.end_request
     monkeypatch.setattr(Journal, "end_request", fall_asleep)

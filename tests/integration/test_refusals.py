@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections import Counter
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from daily_run import assert_conserved, assert_ledger_matches_meta
+from load_process import kill, start_worker, wait_until
 
 from crm_to_meta.errors import AllRefusedError, DeliveryIncompleteError, MetaUnavailableError, RunTakenOverError
 from crm_to_meta.isolation import PROBES
+from crm_to_meta.journal import Journal
 from crm_to_meta.load import load
 from crm_to_meta.models import Mode
 
@@ -168,14 +171,250 @@ def test_refusal_without_a_subcode_is_no_rejection_while_meta_takes_nothing(comp
     assert company.statuses() == {"pending": events}
 
 
-def test_refusal_without_a_subcode_is_a_rejection_where_meta_takes_others(company: Company) -> None:
-    """Meta did take other events of the run, so the permission is there and this event is at fault."""
-    ids = company.record_sound(11)
-    company.stand_in.set_faults([{**EVERYTHING, "when": {"event_id": ids[10]}}])
+# A refusal without a subcode ------------------------------------------------------------------------------------------
+
+
+def poison(*event_ids: str) -> list[dict[str, Any]]:
+    """Return faults that refuse each request with one of these events, without a subcode."""
+    return [{**EVERYTHING, "when": {"event_id": event_id}} for event_id in event_ids]
+
+
+def lose_permission(*, from_request: int, to_request: int | None = None) -> dict[str, Any]:
+    """Return the fault of a permission that is gone from the n-th request on, or for some requests."""
+    return {**EVERYTHING, "when": {"from_request": from_request, "to_request": to_request}}
+
+
+@pytest.mark.parametrize("place", [0, 4, 9], ids=["first", "in the middle", "last"])
+def test_lone_event_at_fault_is_rejected_once_all_others_of_its_request_arrived(company: Company, place: int) -> None:
+    """Also in the only chunk of a small day, where nothing else is left to be sent after it."""
+    ids = company.record_sound(10)
+    company.stand_in.set_faults(poison(ids[place]))
     day = company.run_day()
 
     assert day.errors == []
+    assert refused(company) == {ids[place]: ("rejected", "meta_100")}
+    assert Counter(company.received_ids()) == dict.fromkeys(set(ids) - {ids[place]}, 1)
+    assert_conserved(company, day.run_key)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 8])
+@pytest.mark.parametrize(
+    "places",
+    [{0: None, 1: None}, {5: None, 17: 2804050, 18: None}, {0: 2804050, 1: None, 39: 2804009}, {3: None, 38: None}],
+    ids=["neighbours", "with and without", "first and last", "far apart"],
+)
+def test_events_at_fault_with_and_without_a_subcode_are_rejected(
+    company: Company, places: dict[int, int | None], concurrency: int
+) -> None:
+    """Several events at fault among good ones are rejected, wherever they stand; all others arrive once."""
+    company.configure(delivery={"chunk_size": 40, "concurrency": concurrency})
+    ids = company.record_sound(40)
+    subcode_of = {ids[place]: subcode for place, subcode in places.items() if subcode}
+    company.stand_in.set_settings(poisoned_event_ids=subcode_of)
+    company.stand_in.set_faults(poison(*(ids[place] for place, subcode in places.items() if not subcode)))
+    day = company.run_day()
+
+    assert day.errors == []
+    assert refused(company) == {ids[place]: ("rejected", f"meta_{subcode or 100}") for place, subcode in places.items()}
+    assert Counter(company.received_ids()) == dict.fromkeys(set(ids) - refused(company).keys(), 1)
+    assert_ledger_matches_meta(company)
+
+
+def test_event_after_which_meta_took_nothing_is_decided_by_the_next_run(company: Company) -> None:
+    """The last request of a run is refused: what arrived before it proves nothing. The next run's events do."""
+    ids = company.record_sound(11)
+    company.stand_in.set_faults(poison(ids[10]))
+    day = company.run_day()
+    after = refused(company)
+    more = company.record_sound(20)
+    next_day = company.run_day()
+
+    assert day.error_types == [AllRefusedError, DeliveryIncompleteError]
+    assert "Meta refused 1 events of 1 chunks (first: 1)" in str(day.errors[0])
+    assert "none of them is rejected, and 1 events stay pending" in str(day.errors[0])
+    assert after == {ids[10]: ("pending", None)}
+    assert next_day.errors == []
     assert refused(company) == {ids[10]: ("rejected", "meta_100")}
+    assert sorted(company.received_ids()) == sorted([*ids[:10], *more])
+
+
+def test_lone_chunk_that_is_at_fault_is_rejected_once_meta_took_another_after_it(company: Company) -> None:
+    """An event that has its chunk for itself is sent once more at the end, after a chunk that was sent after it."""
+    company.configure(delivery={"chunk_size": 1})
+    ids = company.record_sound(3)
+    company.stand_in.set_faults(poison(ids[0]))
+    day = company.run_day()
+
+    assert day.errors == []
+    assert refused(company) == {ids[0]: ("rejected", "meta_100")}
+    assert [request["outcome"] for request in company.requests()] == [
+        "refused_alone", "delivered", "delivered", "payload_refused",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 8])
+@pytest.mark.parametrize("from_request", [1, 2, 3, 9])
+@pytest.mark.parametrize("chunk_size", [5, 10, 30])
+def test_permission_that_goes_between_chunks_rejects_nothing(
+    company: Company, chunk_size: int, from_request: int, concurrency: int
+) -> None:
+    """Law 4: whatever Meta took before proves nothing about a permission that is gone now."""
+    company.configure(delivery={"chunk_size": chunk_size, "concurrency": concurrency})
+    ids = company.record_sound(90)
+    company.stand_in.set_faults([lose_permission(from_request=from_request)])
+    day = company.run_day()
+    statuses = company.statuses()
+    arrived = company.received_ids()
+    company.stand_in.clear_faults()
+    next_day = company.run_day()
+
+    assert statuses.keys() <= {"delivered", "pending"}
+    assert statuses.get("delivered", 0) == len(arrived)
+    assert bool(day.errors) == ("pending" in statuses)
+    assert next_day.errors == []
+    assert company.statuses() == {"delivered": 90}
+    assert Counter(company.received_ids()) == dict.fromkeys(ids, 1)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("from_request", range(2, 27, 3))
+@pytest.mark.parametrize("vague", [False, True], ids=["with a subcode", "without one"])
+def test_permission_that_goes_in_the_midst_of_an_isolation_rejects_no_good_event(
+    company: Company, *, vague: bool, from_request: int, concurrency: int
+) -> None:
+    """Law 4, also after parts of the chunk were taken and events of it rejected."""
+    company.configure(delivery={"chunk_size": 60, "concurrency": concurrency})
+    ids = company.record_sound(100)
+    bad = {ids[7], ids[45]}
+    if not vague:
+        company.stand_in.set_settings(poisoned_event_ids=dict.fromkeys(bad, 2804050))
+    lost = lose_permission(from_request=from_request)
+    company.stand_in.set_faults([lost, *(poison(*bad) if vague else [])])
+    day = company.run_day()
+    rejected = {event_id for event_id, (status, _) in refused(company).items() if status == "rejected"}
+    assert_conserved(company, day.run_key)
+    company.stand_in.set_faults(poison(*bad) if vague else [])
+    company.run_day()
+    company.record_sound(3)
+    last_day = company.run_day()
+
+    assert rejected <= bad
+    assert last_day.errors == []
+    assert refused(company) == dict.fromkeys(bad, ("rejected", f"meta_{100 if vague else 2804050}"))
+    assert Counter(company.received_ids()) == dict.fromkeys(company.ledger().keys() - bad, 1)
+
+
+@pytest.mark.parametrize("to_request", [2, 12, 22, 24, 45])
+def test_permission_that_comes_back_in_the_midst_of_a_load_delivers_everything(
+    company: Company, to_request: int
+) -> None:
+    """An event that was refused meanwhile is sent once more before it is called rejected."""
+    company.configure(delivery={"chunk_size": 30})
+    ids = company.record_sound(90)
+    company.stand_in.set_faults([lose_permission(from_request=2, to_request=to_request)])
+    day = company.run_day()
+
+    assert day.errors == []
+    assert company.statuses() == {"delivered": 90}
+    assert Counter(company.received_ids()) == dict.fromkeys(ids, 1)
+
+
+@pytest.mark.parametrize("from_request", [1, 3, 14])
+def test_permission_that_is_given_back_and_the_task_cleared(company: Company, from_request: int) -> None:
+    """What was refused alone is open again for the cleared task, which delivers all of it."""
+    company.configure(delivery={"chunk_size": 30})
+    ids = company.record_sound(90)
+    company.stand_in.set_settings(poisoned_event_ids={ids[3]: 2804050})
+    company.stand_in.set_faults([lose_permission(from_request=from_request)])
+    (shard,) = company.prepare().shards
+    with pytest.raises(AllRefusedError, match="make check"):
+        company.load(shard)
+    company.stand_in.clear_faults()
+    company.load(shard)
+    company.audit(shard.run_key)
+
+    assert refused(company) == {ids[3]: ("rejected", "meta_2804050")}
+    assert Counter(company.received_ids()) == dict.fromkeys(set(ids) - {ids[3]}, 1)
+
+
+def test_other_shards_do_not_speak_for_a_permission_that_is_gone(company: Company) -> None:
+    """Several shards: what the first one delivered is no reason to reject what the others are refused."""
+    company.configure(delivery={"shard_chunks": 1, "chunk_size": 30})
+    company.record_sound(90)
+    company.stand_in.set_faults([lose_permission(from_request=2)])
+    day = company.run_day()
+
+    assert day.error_types == [AllRefusedError, AllRefusedError, DeliveryIncompleteError]
+    assert company.statuses() == {"delivered": 30, "pending": 60}
+    assert_conserved(company, day.run_key)
+
+
+@pytest.mark.parametrize(
+    ("is_after", "fate"), [(True, ("rejected", "meta_100")), (False, ("pending", None))], ids=["after", "before"]
+)
+def test_other_shard_speaks_for_an_event_that_was_refused_before(
+    company: Company, monkeypatch: pytest.MonkeyPatch, *, is_after: bool, fate: tuple[str, str | None]
+) -> None:
+    """What another shard sent after a refusal, and Meta took, shows that no permission was missing; earlier ones not."""
+    company.configure(delivery={"shard_chunks": 1, "chunk_size": 1})
+    ids = company.record_sound(2)
+    first, second = company.prepare().shards
+    company.stand_in.set_faults(poison(ids[0]))
+    end_request = Journal.end_request
+    answers = []
+
+    def load_other() -> None:
+        with company.connect() as other, company.client() as client:
+            load(other, company.pipeline, second, client, mode=Mode.LIVE, now=lambda: company.now)
+
+    def end(*arguments: Any, **named: Any) -> Any:
+        answers.append(1)
+        if len(answers) > 1:
+            return end_request(*arguments, **named)
+        if not is_after:
+            load_other()
+        recorded = end_request(*arguments, **named)
+        if is_after:
+            load_other()
+        return recorded
+
+    monkeypatch.setattr(Journal, "end_request", end)
+    with contextlib.suppress(AllRefusedError):
+        company.load(first)
+    company.audit_anyhow(first.run_key)
+
+    assert refused(company) == {ids[0]: fate}
+    assert company.received_ids() == [ids[1]]
+
+
+@pytest.mark.parametrize("requests_before", [2, 6, 25])
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_killed_worker_and_a_permission_that_is_gone_reject_nothing(
+    company: Company, requests_before: int, concurrency: int
+) -> None:
+    """The second try finds deliveries of the first one on record: they are from before its own refusals."""
+    company.configure(delivery={"chunk_size": 40, "concurrency": concurrency})
+    ids = company.record_sound(200)
+    company.stand_in.set_settings(poisoned_event_ids={ids[2]: 2804050}, latency_ms=15)
+    (shard,) = company.prepare().shards
+    worker = start_worker(company, shard)
+    wait_until(lambda: len(company.stand_in.requests()) >= requests_before)
+    kill(worker)
+    company.stand_in.set_settings(latency_ms=0)
+    company.stand_in.set_faults([EVERYTHING])
+    with contextlib.suppress(AllRefusedError):
+        company.load(shard)
+    rejected = {event_id for event_id, (status, _) in refused(company).items() if status == "rejected"}
+    company.stand_in.clear_faults()
+    company.load(shard)
+    company.audit(shard.run_key)
+
+    assert rejected <= {ids[2]}
+    assert refused(company) == {ids[2]: ("rejected", "meta_2804050")}
+    assert_ledger_matches_meta(company)
+
+
+# A whole chunk is refused ---------------------------------------------------------------------------------------------
 
 
 def test_bad_chunk_holds_up_no_good_one(company: Company) -> None:

@@ -1,1 +1,0 @@
-SELECT EXISTS (SELECT FROM capi.request WHERE run_key = %(run_key)s AND outcome = 'delivered')
