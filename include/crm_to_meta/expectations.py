@@ -115,7 +115,10 @@ def row_rules(pipeline: Pipeline, now: datetime) -> list[RowRule]:
                 expect.ExpectColumnPairValuesAToBeGreaterThanB(column_A="event_time", column_B="lead_created_at",
                                                                or_equal=True, severity="warning",
                                                                ignore_row_if="either_value_is_missing")),
-        RowRule(Reason.VALUE_WITHOUT_CURRENCY, held_back, "a value has a currency",
+        RowRule(Reason.VALUE_INVALID, held_back, "a value is a number",
+                expect.ExpectColumnValuesToNotBeNull(column="value", severity="warning",
+                                                     row_condition=Column("has_value") == True)),  # noqa: E712 - builds a condition
+        RowRule(Reason.VALUE_WITHOUT_CURRENCY, held_back, "a value has a currency code of three letters",
                 expect.ExpectColumnValuesToNotBeNull(column="currency", severity="warning",
                                                      row_condition=Column("value").is_not_null())),
         RowRule(Reason.NO_IDENTIFIER, held_back, "the row carries something that identifies a person",

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     EVENT_TIME_FUTURE = "event_time_future"
     EVENT_BEFORE_LEAD = "event_before_lead"
     EVENT_TOO_OLD = "event_too_old"
+    VALUE_INVALID = "value_invalid"
     VALUE_WITHOUT_CURRENCY = "value_without_currency"
     NO_IDENTIFIER = "no_identifier"
     OWN_RULE = "own_rule"

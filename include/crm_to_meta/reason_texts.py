@@ -66,8 +66,12 @@ REASON_TEXTS: Final[dict[Reason, ReasonText]] = {
         "Meta takes no event that is older than 7 days.",
         "Nothing brings these back. Usual in a first run; in later ones, rows arrive late or runs were missed.",
     ),
+    Reason.VALUE_INVALID: ReasonText(
+        "The row's value is not a number, or is beyond 10^15.",
+        "Write it as 1249.50, in a view if need be, or switch the field off with `source.columns.value: null`.",
+    ),
     Reason.VALUE_WITHOUT_CURRENCY: ReasonText(
-        "The row has a value without a currency.",
+        "The row has a value, but no currency code of three letters.",
         "Fill in the currency (such as EUR), or switch the field off with `source.columns.value: null`.",
     ),
     Reason.NO_IDENTIFIER: ReasonText(

@@ -12,7 +12,6 @@ import json
 import zlib
 from collections import Counter
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("row_no", "event_id", "event_name", *(field for field in SOURCE_FIELDS if field != "transition_id"))
 _WRITTEN_AS_TEXT: Final = {  # by PostgreSQL, which is faster at it than Python
     "event_id": sql.SQL("event_id::text"),
+    "value": sql.SQL("trim_scale(value)::text"),  # a JSON number
     "event_time": sql.SQL("floor(extract(epoch FROM event_time))::bigint::text"),  # whole seconds, never rounded up
 }
 BATCH_ROWS: Final = 5_000  # put together at a time: more of them outgrow the processor's caches (docs/adr/0005)
-_LARGEST_AMOUNT: Final = Decimal(10) ** 15  # beyond it a double, which is what JSON readers have, loses cents
 _USER_DATA: Final = '"user_data":{'
 _COMPRESSION_LEVEL: Final = 1  # hashes hardly compress; the rest of an event does at any level
 
@@ -121,8 +120,8 @@ def build_events(
     """Return the events of the rows, the numbers of rows that Meta could not match, and counts per field.
 
     Args:
-        columns: the staged columns (`COLUMNS`) by name, all of one length, in the order of the events: `event_id` and
-            `event_time` (Unix seconds) as text, all others as they are staged.
+        columns: the staged columns (`COLUMNS`) by name, all of one length, in the order of the events: `event_id`,
+            `event_time` (Unix seconds) and `value` (a JSON number) as text, all others as they are staged.
         pipeline: see `build_user_data`; also gives the data processing options.
         crm_name: the event's `lead_event_source`.
     """
@@ -170,23 +169,8 @@ def _write_events(
 
 
 def _write_custom_data(value: str | None, currency: str | None, crm_name: str) -> str:
-    return write_json({"event_source": "crm", "lead_event_source": crm_name, **_money(value, currency)})
-
-
-def _money(value: str | None, currency: str | None) -> dict[str, Any]:
-    """Return value and currency as custom_data has them; nothing where either cannot be used."""
-    if value is None or currency is None:
-        return {}
-    code = currency.strip().upper()
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
-        return {}
-    if not amount.is_finite() or amount.copy_abs() > _LARGEST_AMOUNT:
-        return {}
-    if not (len(code) == 3 and code.isascii() and code.isalpha()):  # noqa: PLR2004 - ISO 4217
-        return {}
-    return {"value": int(amount) if amount == amount.to_integral_value() else float(amount), "currency": code}
+    money = {"value": json.loads(value), "currency": currency} if value and currency else {}
+    return write_json({"event_source": "crm", "lead_event_source": crm_name, **money})
 
 
 def _read_accepted(connection: Connection, shard: Shard, *, batch_rows: int) -> Iterator[dict[str, Sequence[Any]]]:

@@ -11,8 +11,9 @@ WITH source AS NOT MATERIALIZED (
         {event_time} IS NOT NULL AS has_event_time,
         {lead_created_moment} AS lead_created_at,
         coalesce(lower(btrim({opted_out}::text)), '') NOT IN ('', 'f', 'false', 'n', 'no', 'off', '0') AS opted_out,
-        {value}::text AS value,
-        {currency}::text AS currency,
+        capi.amount_from_text({value}::text) AS value,
+        coalesce({value}::text, '') ~ '\S' AS has_value,
+        capi.currency_from_text({currency}::text) AS currency,
         {email}::text AS email,
         {phone}::text AS phone,
         {first_name}::text AS first_name,
@@ -105,7 +106,6 @@ SELECT
     opted_out,
     concat(lead_id, email, phone, first_name, last_name, gender, date_of_birth, city, state, zip, country,
         external_id, fbc, fbclid, fbp) ~ '\S' AS has_identifier,
-    value,
     currency,
     email,
     phone,
@@ -121,7 +121,9 @@ SELECT
     fbc,
     fbclid,
     fbp,
-    former_run_key
+    former_run_key,
+    value,
+    has_value
 FROM chosen
 LEFT JOIN mapped ON mapped.crm_stage = chosen.stage
 ORDER BY event_time NULLS FIRST, event_id -- as row_no, which sorts once for both

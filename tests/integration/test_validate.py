@@ -39,7 +39,8 @@ def breaking_rows(company: Company) -> dict[str, dict[str, Any]]:
         "event_too_old": {"event_time": company.now - timedelta(days=7) + timedelta(minutes=59)},
         "lead_id_invalid": {"lead_id": "1.23457E+15"},
         "event_before_lead": {"event_time": event_time, "lead_created_at": event_time + timedelta(seconds=1)},
-        "value_without_currency": {"value": 1},
+        "value_invalid": {"value": "NaN", "currency": "EUR"},
+        "value_without_currency": {"value": 1, "currency": "Euro"},
         "no_identifier": {"lead_id": None, "email": "\u00a0 "},
     }
 

@@ -1,0 +1,24 @@
+-- Value and currency are read as the rows are staged, so that validation judges what would be sent -------------------
+CREATE FUNCTION capi.amount_from_text(amount text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN length(amount) <= 100
+                  AND amount ~ '^[ \t\r\n]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?[ \t\r\n]*$'
+             THEN CASE WHEN abs(amount::numeric) <= 1e15 THEN amount::numeric END END $$;
+COMMENT ON FUNCTION capi.amount_from_text IS
+    'A number with a decimal point; NULL for anything else, and beyond 10^15, where a double (what JSON readers have) loses cents';
+
+CREATE FUNCTION capi.currency_from_text(currency text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT upper(substring(currency FROM '^\s*([A-Za-z]{3})\s*$') COLLATE "C") $$;
+COMMENT ON FUNCTION capi.currency_from_text IS 'Three letters as in ISO 4217, in capitals; NULL for anything else';
+
+ALTER TABLE capi.staging DROP COLUMN value;
+ALTER TABLE capi.staging ADD COLUMN value numeric;
+ALTER TABLE capi.staging ADD COLUMN has_value boolean NOT NULL DEFAULT false;
+
+ALTER TABLE capi.delivery DROP CONSTRAINT delivery_reason_check;
+ALTER TABLE capi.delivery ADD CONSTRAINT delivery_reason_check CHECK (reason ~ '^meta_[0-9]+$' OR reason IN (
+    'transition_id_missing', 'transition_id_duplicate', 'stage_missing', 'stage_unmapped', 'lead_id_invalid',
+    'event_time_missing', 'event_time_invalid', 'event_time_future', 'event_before_lead', 'event_too_old',
+    'value_invalid', 'value_without_currency', 'no_identifier', 'own_rule', 'opted_out', 'outcome_unknown',
+    'sent_without_lead_id', 'settled_by_hand', 'erased'));
