@@ -1,4 +1,4 @@
-# `make run` and `make test` do everything on a fresh machine with git, make and Python 3.11 or newer.
+# `make run` and `make test` do everything on a fresh machine with git, make and Python 3.11, 3.12 or 3.13.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run preview check ui plan doubts erase test lint format types unit chaos bench bench-extract bench-validate bench-load lock clean
+.PHONY: help install run preview check ui plan doubts erase test lint format types unit chaos bench bench-extract bench-validate bench-load docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 23
@@ -78,14 +78,18 @@ format: install ## Format the code
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements-dev.txt requirements-uv.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Python 3.11 or newer is needed, $(PYTHON) is older; try: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "The packages are locked for Python 3.11, 3.12 and 3.13, and $(PYTHON) is none of these;" \
+			"try: make PYTHON=python3.12"; exit 1; }
 	@echo "Installing the locked packages into $(VENV) (once; about 1 GB) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 		echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements-dev.txt requirements-uv.txt
 	@touch $@
+
+docs: install ## Write the generated parts of docs/ anew: settings, reasons, tables
+	@$(BIN)/python -W ignore docs/generate.py
 
 lock: install ## Lock the packages of requirements*.in anew, with hashes, for Python 3.11 to 3.13
 	@for name in requirements-uv requirements requirements-dev requirements-bench; do \

@@ -1,6 +1,7 @@
-"""The typed model of a pipeline file: `include/pipelines/<name>.yaml` in, a checked `Pipeline` out.
+"""The settings of a pipeline: a typed model of `include/pipelines/<name>.yaml`.
 
-A file that cannot be used raises `PipelineFileError` with file, key and remedy, before anything else happens.
+A file that cannot be used raises `PipelineFileError` with file, key and remedy, before anything else happens. The
+descriptions, types, bounds and defaults below are the tables of docs/settings.md: `make docs` writes them.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class _RepeatedKeyError(yaml.MarkedYAMLError):
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML without tags, in which a key that is there twice is a mistake and not the last one's."""
+    """YAML without tags, in which a repeated key is a mistake (plain YAML takes the last one in silence)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
         """Return a mapping of the file."""
@@ -66,24 +67,31 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 class _Section(BaseModel):
-    """Every section: unknown keys are mistakes, values do not change."""
+    """What all sections share: unknown keys are mistakes, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Connections(_Section):
-    """Ids of Airflow connections."""
+    """Which Airflow connections the pipeline uses."""
 
-    warehouse: str = "warehouse"
-    meta: str = "meta_capi"
+    warehouse: str = Field(default="warehouse", description="Id of the Airflow connection to the PostgreSQL warehouse.")
+    meta: str = Field(default="meta_capi", description="Id of the Airflow connection to Meta.")
 
 
 class Source(_Section):
-    """Where the stage transitions are, and what their columns are called."""
+    """Where the stage changes are, and what their columns are called."""
 
-    table: str = "crm.lead_stage_transitions"
-    event_time_type: Literal["timestamptz", "timestamp", "text", "epoch_seconds"] = "timestamptz"
-    columns: dict[str, str | None] = {}
+    table: str = Field(default="crm.lead_stage_transitions", description="Table or view, written as `schema.table`.")
+    event_time_type: Literal["timestamptz", "timestamp", "text", "epoch_seconds"] = Field(
+        default="timestamptz",
+        description="Type of the time columns. `text` is ISO 8601. Times without an offset are read in `time_zone`.",
+    )
+    columns: dict[str, str | None] = Field(
+        default={},
+        description="`field: column` where the column has another name than the field. "
+        "`field: null` switches an optional field off.",
+    )
 
     @field_validator("table")
     @classmethod
@@ -113,57 +121,83 @@ def _word_off(severity: Any) -> Any:
     return "off" if severity is False else severity
 
 
-Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+_SEVERITY: Final = "What happens where the rule is broken."
+
 Severity: TypeAlias = Annotated[Literal["critical", "warning", "info", "off"], BeforeValidator(_word_off)]
 
 
 class ExpectedRows(_Section):
     """How far the number of rows may be from that of past runs."""
 
-    severity: Severity = "warning"
-    at_least: Share = 0.3  # of the usual number
-    at_most: Annotated[float, Field(ge=1)] = 5  # times the usual number
-    past_runs: Annotated[int, Field(ge=2, le=20)] = 3  # of the same weekday
+    severity: Severity = Field(default="warning", description=_SEVERITY)
+    at_least: float = Field(
+        default=0.3, ge=0, le=1, description="Fewest rows expected, as a share of the usual number."
+    )
+    at_most: float = Field(default=5, ge=1, description="Most rows expected, as a multiple of the usual number.")
+    past_runs: int = Field(
+        default=3,
+        ge=2,
+        le=20,
+        description="How many past runs of the same weekday it takes to know the usual number (their median). "
+        "With fewer, the quietest and the busiest of at least seven past runs are the limits.",
+    )
 
 
 class IdentifierShare(_Section):
-    """How many rows carry an identifier."""
+    """How many rows have an identifier."""
 
-    severity: Severity = "info"  # what is usual differs from CRM to CRM
-    at_least: Share = 0.5
+    severity: Severity = Field(default="info", description=f"{_SEVERITY} What is usual differs from CRM to CRM.")
+    at_least: float = Field(default=0.5, ge=0, le=1, description="Smallest share of the rows that have the identifier.")
 
 
 class LateRows(_Section):
-    """How many rows may be late, and what late is."""
+    """How many rows may be late, and what late means."""
 
-    severity: Severity = "warning"
-    hours: Annotated[int, Field(ge=1, le=31 * 24)] = 48
-    at_most: Annotated[float, Field(ge=0, le=0.99, multiple_of=0.01)] = (
-        0.5  # `mostly` of Great Expectations is a percentage
+    severity: Severity = Field(default="warning", description=_SEVERITY)
+    hours: int = Field(
+        default=48,
+        ge=1,
+        le=31 * 24,
+        description="A row is late if it is more than this many hours older than the window's end.",
+    )
+    at_most: float = Field(
+        default=0.5,
+        ge=0,
+        le=0.99,
+        multiple_of=0.01,  # `mostly` of Great Expectations is a percentage
+        description="Largest share of the rows that may be late.",
     )
 
 
 class NewStages(_Section):
-    """What a stage means that this pipeline has never met."""
+    """What happens when the CRM has a stage that this pipeline has not seen before."""
 
-    severity: Severity = "warning"
+    severity: Severity = Field(default="warning", description=_SEVERITY)
 
 
 class Freshness(_Section):
     """How old the newest row may be."""
 
-    severity: Severity = "warning"
-    hours: Annotated[int, Field(ge=1, le=31 * 24)] = 72  # a weekend without a stage change is none to worry about
+    severity: Severity = Field(default="warning", description=_SEVERITY)
+    hours: int = Field(
+        default=72,  # a weekend without a stage change is nothing to worry about
+        ge=1,
+        le=31 * 24,
+        description="How many hours the newest row may be older than the window's end.",
+    )
 
 
 class OwnRule(_Section):
-    """An expectation of Great Expectations, in its own words; see `own_rules` in expectations.py."""
+    """An expectation of Great Expectations, by its type and arguments."""
 
-    type: str
-    kwargs: dict[str, Any] = {}
-    severity: Literal["critical", "warning", "info"] = "warning"
-    quarantine: bool = False
-    description: str = ""
+    type: str = Field(description="The expectation, such as `expect_column_values_to_be_in_set`.")
+    kwargs: dict[str, Any] = Field(default={}, description="The expectation's arguments.")
+    severity: Literal["critical", "warning", "info"] = Field(default="warning", description=_SEVERITY)
+    quarantine: bool = Field(
+        default=False,
+        description="`true` holds back the rows that break the rule, with the reason `own_rule`. The others go on.",
+    )
+    description: str = Field(default="", description="The rule in words, for the report.")
 
     @model_validator(mode="after")
     def _is_known_to_gx(self) -> Self:
@@ -174,20 +208,39 @@ class OwnRule(_Section):
 
 
 class Quality(_Section):
-    """Thresholds of the rules about a whole batch, and rules of one's own."""
+    """Thresholds of the rules about a whole batch, and your own rules."""
 
-    max_quarantined_share: Share = 0.5
-    min_rows_to_judge: Annotated[int, Field(ge=1)] = 20
-    future_tolerance_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
-    rows: ExpectedRows = ExpectedRows()
-    lead_ids: IdentifierShare = IdentifierShare()
-    emails: IdentifierShare = IdentifierShare()
-    phones: IdentifierShare = IdentifierShare()
-    late_rows: LateRows = LateRows()
-    new_stages: NewStages = NewStages()
-    freshness: Freshness = Freshness()
-    expectations: tuple[OwnRule, ...] = ()
-    data_docs: str | None = None
+    max_quarantined_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="If a larger share of the rows is quarantined, the run stops before anything is sent: "
+        "`quarantined_many`.",
+    )
+    min_rows_to_judge: int = Field(
+        default=20, ge=1, description="With fewer rows, the rules about shares, late rows and freshness are not judged."
+    )
+    future_tolerance_seconds: int = Field(
+        default=60, ge=0, le=3600, description="How many seconds ahead of the clock an event time may be."
+    )
+    rows: ExpectedRows = Field(
+        default=ExpectedRows(), description="Number of rows, compared with past runs: `rows_unexpected`."
+    )
+    lead_ids: IdentifierShare = Field(
+        default=IdentifierShare(), description="Rows with Meta's lead id: `lead_ids_few`."
+    )
+    emails: IdentifierShare = Field(default=IdentifierShare(), description="Rows with an email address: `emails_few`.")
+    phones: IdentifierShare = Field(default=IdentifierShare(), description="Rows with a phone number: `phones_few`.")
+    late_rows: LateRows = Field(default=LateRows(), description="Rows that arrive long after the event: `rows_late`.")
+    new_stages: NewStages = Field(default=NewStages(), description="Stages that no run has seen before: `stages_new`.")
+    freshness: Freshness = Field(default=Freshness(), description="Age of the newest row: `rows_stale`.")
+    expectations: tuple[OwnRule, ...] = Field(
+        default=(), description="Your own rules: expectations of Great Expectations, each with the keys below."
+    )
+    data_docs: str | None = Field(
+        default=None,
+        description="An absolute folder, in which Great Expectations writes its Data Docs: results without values.",
+    )
 
     @field_validator("data_docs")
     @classmethod
@@ -200,15 +253,38 @@ class Quality(_Section):
 class Delivery(_Section):
     """How events are packed and sent."""
 
-    on_in_doubt: Literal["resend", "hold"] = "resend"
-    chunk_size: Annotated[int, Field(ge=1, le=META_MAX_EVENTS_PER_REQUEST)] = META_MAX_EVENTS_PER_REQUEST
-    shard_chunks: Annotated[int, Field(ge=1)] = 50
-    parallel_shards: Annotated[int, Field(ge=1, le=32)] = 2
-    concurrency: Annotated[int, Field(ge=1, le=16)] = 4
-    expiry_margin_minutes: Annotated[int, Field(ge=0, le=24 * 60)] = 60
-    test_events: Annotated[int, Field(ge=1, le=META_MAX_EVENTS_PER_REQUEST)] = 50
-    attempts: Annotated[int, Field(ge=1, le=20)] = 5
-    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 60
+    on_in_doubt: Literal["resend", "hold"] = Field(
+        default="resend",
+        description="What happens to events whose outcome is unknown. `resend` sends them again within 48 hours, with "
+        "the same event id. `hold` waits until you decide.",
+    )
+    chunk_size: int = Field(
+        default=META_MAX_EVENTS_PER_REQUEST,
+        ge=1,
+        le=META_MAX_EVENTS_PER_REQUEST,
+        description="Events in a request. The upper bound is Meta's.",
+    )
+    shard_chunks: int = Field(default=50, ge=1, description="Chunks (request bodies) in a mapped task.")
+    parallel_shards: int = Field(default=2, ge=1, le=32, description="Mapped tasks of a run at a time.")
+    concurrency: int = Field(default=4, ge=1, le=16, description="Requests at a time in each mapped task.")
+    expiry_margin_minutes: int = Field(
+        default=60,
+        ge=0,
+        le=24 * 60,
+        description="Events are given up this many minutes before they reach Meta's limit of 7 days, "
+        "so that they do not pass it while they wait or are sent again.",
+    )
+    test_events: int = Field(
+        default=50, ge=1, le=META_MAX_EVENTS_PER_REQUEST, description="Most events that a test run sends."
+    )
+    attempts: int = Field(
+        default=5,
+        ge=1,
+        le=20,
+        description="Attempts for a request within a task. Airflow's retries come on top, and longer pauses "
+        "(over 2 minutes) are left to them.",
+    )
+    timeout_seconds: float = Field(default=60, gt=0, le=600, description="How many seconds an answer may take.")
 
     @property
     def max_event_age(self) -> timedelta:
@@ -219,18 +295,26 @@ class Delivery(_Section):
 class DataProcessingOptions(_Section):
     """What Meta may do with the events: "Data Processing Options for US Users" (Limited Data Use)."""
 
-    options: Annotated[tuple[Literal["LDU"], ...], Field(max_length=1)] | None = None
-    country: Literal[1] | None = None
-    state: int | None = None
+    options: Annotated[tuple[Literal["LDU"], ...], Field(max_length=1)] | None = Field(
+        default=None,
+        description="`[LDU]` puts Meta's Limited Data Use on every event. `[]` says that you want no restriction. "
+        "Without the key, events do not mention it.",
+    )
+    country: Literal[1] | None = Field(default=None, description="Goes with `[LDU]`: `1` is the United States.")
+    state: int | None = Field(
+        default=None,
+        description="Goes with `[LDU]`: Meta's number of the state, such as `1000` for California. "
+        "Meta needs it because events of a CRM have no IP address to find the state by.",
+    )
 
     @model_validator(mode="after")
     def _say_where(self) -> Self:
-        """Meta finds the state of nobody by itself here: it would need an IP address, which a CRM does not have."""
+        """Meta could find the state by an IP address only, which a CRM does not have: so the file must name it."""
         if self.options and (self.country is None or self.state not in LIMITED_DATA_USE_STATES):
             states = ", ".join(f"{number} {name}" for number, name in LIMITED_DATA_USE_STATES.items())
             raise ValueError(f"LDU needs `country: 1` and a `state`, one of {states}")
         if not self.options and (self.country is not None or self.state is not None):
-            raise ValueError("country and state stand beside `options: [LDU]` only")
+            raise ValueError("country and state go with `options: [LDU]` only")
         return self
 
     @property
@@ -248,21 +332,59 @@ class DataProcessingOptions(_Section):
 class Pipeline(_Section):
     """One pipeline: a source table, a stage map, a dataset, a schedule."""
 
-    name: str
-    description: str = ""
-    schedule: str = "0 0 * * *"
-    time_zone: str = "UTC"
-    start_date: date
-    lookback_hours: Annotated[int, Field(ge=1, le=31 * 24)] = 8 * 24  # docs/adr/0002: what ages out is put on record
-    lease_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
-    retention_days: Annotated[int, Field(ge=8, le=3650)] = 30  # of request bodies; none is needed once all is too old
-    ledger_days: Annotated[int, Field(ge=60, le=36500)] = 400  # twice the longest lookback at least
+    name: str  # the file's name, not a key in it
+    description: str = Field(default="", description="Shown in Airflow.")
+    schedule: str = Field(
+        default="0 0 * * *",
+        description="Cron expression, in `time_zone`. Each run covers the interval that has just ended.",
+    )
+    time_zone: str = Field(
+        default="UTC",
+        description="Defines where a day begins, and how source times without an offset are read. "
+        "A name such as `Europe/Berlin`.",
+    )
+    start_date: date = Field(description="First day that a scheduled run or a backfill may cover.")
+    lookback_hours: int = Field(
+        default=8 * 24,
+        ge=1,
+        le=31 * 24,
+        description="How many hours a daily run looks back for stage changes that are not finished.",
+    )
+    lease_minutes: int = Field(
+        default=15,
+        ge=1,
+        le=24 * 60,
+        description="After this many minutes without a sign of life from a run, another run takes over its unfinished "
+        "rows. Must be longer than a request and a pause.",
+    )
+    retention_days: int = Field(  # a body is not needed any more once all its events are too old for Meta
+        default=30,
+        ge=8,
+        le=3650,
+        description="How many days request bodies, which contain hashed identifiers, are kept.",
+    )
+    ledger_days: int = Field(  # twice the longest lookback at least
+        default=400, ge=60, le=36500, description="How many days runs and their part of the ledger are kept."
+    )
     connections: Connections = Connections()
     source: Source = Source()
-    stages: Annotated[dict[str, str], Field(min_length=1)]
-    unmapped_stages: Literal["quarantine", "skip", "fail"] = "quarantine"
-    default_country: str | None = None
-    date_of_birth_order: Literal["year_first", "day_first", "month_first"] = "year_first"
+    stages: dict[str, str] = Field(
+        min_length=1,
+        description="`CRM stage: event name`. Do not change the spelling of an event name later: "
+        "Meta tells events apart by it.",
+    )
+    unmapped_stages: Literal["quarantine", "skip", "fail"] = Field(
+        default="quarantine",
+        description="What happens to rows whose stage is not under `stages`. `quarantine` holds them back until you "
+        "add the stage. `skip` is for stages that Meta should not see. With `fail`, a single row stops the run.",
+    )
+    default_country: str | None = Field(
+        default=None,
+        description="Two letters such as `US`: the country of phones, states and post codes in rows without one.",
+    )
+    date_of_birth_order: Literal["year_first", "day_first", "month_first"] = Field(
+        default="year_first", description="How a date of birth such as 01/02/1990 is read."
+    )
     data_processing_options: DataProcessingOptions = DataProcessingOptions()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
@@ -315,7 +437,7 @@ class Pipeline(_Section):
 
     @property
     def zone(self) -> ZoneInfo:
-        """Return the zone whose midnights part the days."""
+        """Return the time zone that defines where a day begins."""
         return ZoneInfo(self.time_zone)
 
     @property
@@ -341,10 +463,10 @@ def load_pipeline(path: Path) -> Pipeline:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
         raise PipelineFileError(f"{_shown(path)}: no such pipeline file; there are: {known}.") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise PipelineFileError(f"{_shown(path)}: not readable as YAML{_position(error)}; mend it there.") from None
+        raise PipelineFileError(f"{_shown(path)}: not readable as YAML{_position(error)}; fix it there.") from None
     except ValueError:  # YAML makes dates and numbers itself
         raise PipelineFileError(
-            f"{_shown(path)}: a date in it is not in the calendar, or a number is too long; mend `start_date` first."
+            f"{_shown(path)}: a date in it is not in the calendar, or a number is too long; check `start_date` first."
         ) from None
     if not isinstance(settings, dict):
         raise PipelineFileError(f"{_shown(path)}: empty, or not a mapping of keys; start from conversion_leads.yaml.")
@@ -390,9 +512,9 @@ def _first_mistake(error: ValidationError) -> str:
             what = "a key in it must be text" if is_about_a_key else "must be text"
             return f"key `{key}`: {what}; put it in quotes (YAML reads a bare NO as false, a bare 7 as a number)."
         case "missing":
-            return f"key `{key}` is missing; add it (README.md, Settings)."
+            return f"key `{key}` is missing; add it (docs/settings.md)."
         case "extra_forbidden":
-            return f"key `{key}` is unknown; remove it or mend its spelling (README.md, Settings)."
+            return f"key `{key}` is unknown; remove it or correct its spelling (docs/settings.md)."
         case _:
             message = first["msg"].removeprefix("Value error, ")
-            return f"key `{key}`: {message}; mend it (README.md, Settings)."
+            return f"key `{key}`: {message}; fix it (docs/settings.md)."

@@ -1,6 +1,6 @@
-"""What each reason code means and what to do about it: the words of the report page and of the README.
+"""What each reason code means and what to do about it: the words of the report and of docs/tables.md.
 
-In: a code as the ledger and Meta have it. Out: two plain sentences. A test proves that no code is without its words.
+A code is written as in the ledger, or as Meta answered. A test proves that no code is without its words.
 """
 
 from __future__ import annotations
@@ -27,157 +27,157 @@ class ReasonText:
 
 REASON_TEXTS: Final[dict[Reason, ReasonText]] = {
     Reason.TRANSITION_ID_MISSING: ReasonText(
-        "The row has no id, so nothing would keep it from being sent twice.",
-        "Give every stage change an id of its own in the CRM's export; the next run takes the row along.",
+        "The row has no id, so nothing would prevent it from being sent twice.",
+        "Give every stage change its own id in the CRM's export. The next run picks the row up.",
     ),
     Reason.TRANSITION_ID_DUPLICATE: ReasonText(
-        "Several rows carry the same id; the earliest of them goes on, the others are held back.",
-        "Find out why the export repeats an id. Exact copies may stay, real changes need ids of their own.",
+        "Several rows have the same id. The earliest of them goes on, the others are held back.",
+        "Find out why the export repeats an id. Exact copies can stay, but each real change needs its own id.",
     ),
     Reason.STAGE_MISSING: ReasonText(
         "The row does not say which stage the lead moved to.",
-        "Fill in the stage in the CRM; the next run takes the row along.",
+        "Fill in the stage in the CRM. The next run picks the row up.",
     ),
     Reason.STAGE_UNMAPPED: ReasonText(
-        "The pipeline file does not say what this CRM stage is called at Meta.",
+        "The pipeline file has no event name for this CRM stage.",
         "Add the stage under `stages` in the pipeline file, or set `unmapped_stages: skip` if Meta should not see it.",
     ),
     Reason.LEAD_ID_INVALID: ReasonText(
-        "The lead id is not one of Meta's: those are 15 to 17 digits.",
-        "Check it: a spreadsheet may have rounded the id, or it is the CRM's own. Better none than a wrong id.",
+        "The lead id is not one of Meta's, which have 15 to 17 digits.",
+        "A spreadsheet may have rounded it, or it is the CRM's own id. No lead id is better than a wrong one.",
     ),
     Reason.EVENT_TIME_MISSING: ReasonText(
-        "The row does not say when the stage changed, and a time is never invented.",
-        "Fill in the time in the CRM; the next run takes the row along.",
+        "The row does not say when the stage changed, and times are never invented.",
+        "Fill in the time in the CRM. The next run picks the row up.",
     ),
     Reason.EVENT_TIME_INVALID: ReasonText(
         "The time of the stage change cannot be read as a point in time.",
-        "Mend the time in the CRM, or declare how times are written: `source.event_time_type` in the pipeline file.",
+        "Fix the time in the CRM, or set `source.event_time_type` in the pipeline file to the way times are written.",
     ),
     Reason.EVENT_TIME_FUTURE: ReasonText(
         "The stage change is dated in the future.",
-        "Often it is the time zone: check `time_zone` in the pipeline file. A run sends it once its time has come.",
+        "Often the time zone is wrong: check `time_zone` in the pipeline file. The row is sent once that time is past.",
     ),
     Reason.EVENT_BEFORE_LEAD: ReasonText(
-        "The stage change is dated before the lead was made, so one of the two times is wrong.",
-        "Check the times of stage change and lead creation in the CRM, above all their time zones.",
+        "The stage change is dated before the lead was created, so one of the two times is wrong.",
+        "Check both times in the CRM, above all their time zones.",
     ),
     Reason.EVENT_TOO_OLD: ReasonText(
-        "Meta takes no event that is older than 7 days.",
-        "Nothing brings these back. Usual in a first run; in later ones, rows arrive late or runs were missed.",
+        "Meta does not accept events that are older than 7 days.",
+        "They cannot be recovered. This is normal in a first run. In later runs, rows arrive late or runs were missed.",
     ),
     Reason.VALUE_INVALID: ReasonText(
-        "The row's value is not a number, or is beyond 10^15.",
-        "Write it as 1249.50, in a view if need be, or switch the field off with `source.columns.value: null`.",
+        "The value of the row is not a number, or is larger than 10^15.",
+        "Export it as 1249.50 (a view can convert it), or switch the field off with `source.columns.value: null`.",
     ),
     Reason.VALUE_WITHOUT_CURRENCY: ReasonText(
-        "The row has a value, but no currency code of three letters.",
+        "The row has a value but no currency code of three letters.",
         "Fill in the currency (such as EUR), or switch the field off with `source.columns.value: null`.",
     ),
     Reason.NO_IDENTIFIER: ReasonText(
-        "Nothing in the row lets Meta find the person: no usable lead id, click id, email or phone.",
-        "Carry Meta's lead id into the CRM with each lead; an email address or a phone with country code does, too.",
+        "Nothing in the row lets Meta identify the person: no usable lead id, click id, email or phone.",
+        "Store Meta's lead id with each lead in the CRM. An email address or a phone with country code works, too.",
     ),
     Reason.OWN_RULE: ReasonText(
-        "The row breaks a rule of your own, from `quality.expectations` in the pipeline file.",
-        "The run's report names the rule: mend the row in the CRM, or the rule; the next run takes the row along.",
+        "The row breaks one of your own rules, from `quality.expectations` in the pipeline file.",
+        "The run's report names the rule. Fix the row in the CRM, or the rule. The next run picks the row up.",
     ),
     Reason.OPTED_OUT: ReasonText(
-        "The lead does not want its data to be used, so nothing was sent.",
+        "The lead opted out, so nothing was sent.",
         "Nothing.",
     ),
     Reason.OUTCOME_UNKNOWN: ReasonText(
-        "The events went out, but Meta's answer never came: they may have arrived or not.",
-        "With `on_in_doubt: resend` the next run sends them again within 48 hours; with `hold` a person has to decide.",
+        "The events were sent, but Meta's answer never came: Meta may or may not have them.",
+        "With `on_in_doubt: resend`, the next run within 48 hours sends them again. With `hold`, decide with `doubts`.",
     ),
     Reason.SENT_WITHOUT_LEAD_ID: ReasonText(
-        "Meta does not know the lead id (any more), so the event went without it, matched by email or phone.",
-        "Nothing while they are few; many suggest that lead ids are damaged on their way into the CRM.",
+        "Meta never had the lead id, or deleted it, so the event was sent without it, to be matched by email or phone.",
+        "Nothing, while there are few. Many suggest that lead ids are damaged on their way into the CRM.",
     ),
     Reason.SETTLED_BY_HAND: ReasonText(
-        "Its outcome was unknown until a person decided that Meta has it.",
-        "Nothing; `make doubts` lists what is still to be decided.",
+        "The outcome was unknown until somebody decided that Meta has the event.",
+        "Nothing. The command `doubts` lists what is still to be decided.",
     ),
     Reason.ERASED: ReasonText(
         "The person was erased before the event was sent.",
-        "Nothing. Erase the lead in the CRM as well, or its next stage change is sent.",
+        "Erase the lead in the CRM as well, or its next stage change will be sent.",
     ),
 }
 
 BATCH_TEXTS: Final[dict[BatchReason, ReasonText]] = {
     BatchReason.ROWS_UNEXPECTED: ReasonText(
         "There are far fewer or far more rows than in past runs.",
-        "See whether the CRM's export is complete and ran once. If this is the new normal, nothing: past runs follow.",
+        "Check that the CRM's export is complete and ran only once. If this is the new normal, do nothing.",
     ),
     BatchReason.LEAD_IDS_FEW: ReasonText(
         "Few rows carry Meta's lead id.",
-        "See whether the CRM still stores the id that comes with each lead, and whether the column is exported.",
+        "Check that the CRM still stores the id that comes with each lead, and that the column is exported.",
     ),
     BatchReason.EMAILS_FEW: ReasonText(
         "Few rows carry an email address.",
-        "See whether the column is still filled and exported, and what `source.columns.email` names.",
+        "Check that the column is still filled and exported, and that `source.columns.email` names it.",
     ),
     BatchReason.PHONES_FEW: ReasonText(
         "Few rows carry a phone number.",
-        "See whether the column is still filled and exported, and what `source.columns.phone` names.",
+        "Check that the column is still filled and exported, and that `source.columns.phone` names it.",
     ),
     BatchReason.ROWS_LATE: ReasonText(
-        "Many stage changes arrive days after they happened; Meta takes them for 7 days only.",
-        "See how often the CRM is exported, and whether an export or a run was missed.",
+        "Many stage changes arrive days after they happened, and Meta accepts them for 7 days only.",
+        "Check how often the CRM is exported, and whether an export or a run was missed.",
     ),
     BatchReason.STAGES_NEW: ReasonText(
-        "The CRM has a stage that no run of this pipeline has met.",
+        "The CRM has a stage that no run of this pipeline has seen before.",
         "Add it under `stages` in the pipeline file, or set `unmapped_stages: skip` if Meta should not see it.",
     ),
     BatchReason.ROWS_STALE: ReasonText(
         "Even the newest stage change is old: the source may have stopped.",
-        "See whether the CRM's export still runs.",
+        "Check that the CRM's export still runs.",
     ),
     BatchReason.QUARANTINED_MANY: ReasonText(
-        "So many bad rows look like a broken export.",
-        "See which rules failed, and mend the source.",
+        "So many rows are bad that the export itself may be broken.",
+        "See which rules failed, and fix the source.",
     ),
 }
 
 META_TEXTS: Final[dict[int, ReasonText]] = {
     100: ReasonText(
-        "Meta calls something in the event invalid and does not say what.",
-        "Ask Meta's support; the fbtrace_id of the request is what they need.",
+        "Meta calls something in the event invalid but does not say what.",
+        "Ask Meta's support, with the fbtrace_id of the request.",
     ),
     2804003: ReasonText(
-        "Meta found the event older than 7 days when it arrived.",
-        "Run every day; if it happens again, raise `delivery.expiry_margin_minutes` in the pipeline file.",
+        "The event was older than 7 days when it reached Meta.",
+        "Run every day. If it happens again, raise `delivery.expiry_margin_minutes` in the pipeline file.",
     ),
     2804004: ReasonText(
-        "Meta found the event dated in the future.",
+        "Meta found that the event is dated in the future.",
         "Check the clock of the machine and the time zone of the CRM's times.",
     ),
     2804009: ReasonText(
         "An event called Purchase needs a value and a currency.",
-        "Fill in both, or give the stage another event name in the pipeline file.",
+        "Fill in both, or choose another event name for the stage in the pipeline file.",
     ),
     2804019: ReasonText(
         "Meta could not read a parameter of the event.",
-        "Look at the event in a preview; Meta's support can tell more from the fbtrace_id.",
+        "Look at the event in a preview, or ask Meta's support, with the fbtrace_id of the request.",
     ),
     2804023: ReasonText(
         "Meta does not accept the event's value without a currency that it knows.",
-        "Use currency codes of three letters such as EUR, or switch the field `value` off.",
+        "Use three-letter currency codes such as EUR, or switch the field off with `source.columns.value: null`.",
     ),
     2804036: ReasonText(
-        "Meta does not know this lead id, or its lead was deleted, and the row has no email or phone to go by.",
+        "Meta does not know this lead id, or the lead was deleted, and the row has no email or phone to match by.",
         "Check that the ids come from Meta's lead ads unchanged. For deleted leads there is nothing to do.",
     ),
     2804050: ReasonText(
-        "What the event says about the person is too little for Meta to match.",
-        "Send lead id, email or phone along where the CRM has them.",
+        "The event says too little about the person for Meta to match it.",
+        "Add lead id, email or phone to the source where the CRM has them.",
     ),
 }
 
 _META_TEXTS_BY_CODE: Final = {f"{META_PREFIX}{number}": text for number, text in META_TEXTS.items()}
 
 TOKEN_REFUSED: Final = ReasonText(
-    "Meta refuses the access token, which has expired or was revoked.",
+    "Meta refuses the access token: it has expired or was revoked.",
     "Put a new token into the connection to Meta, then clear the failed task, or let the next run send everything.",
 )
 TOKEN_EXPIRED: Final = ReasonText(
@@ -185,16 +185,16 @@ TOKEN_EXPIRED: Final = ReasonText(
     TOKEN_REFUSED.remedy,
 )
 TOKEN_OWNER: Final = ReasonText(
-    "The access token is void, since its owner changed the password, must log in again, or removed the app.",
-    "Put the token of a system user into the connection to Meta, which no person's login ends, then clear the task.",
+    "The access token is no longer valid: its owner changed the password, must log in again, or removed the app.",
+    "Put the token of a system user, which no person's login ends, into the connection to Meta, then clear the task.",
 )
 APP_SECRET_REFUSED: Final = ReasonText(
-    "Meta refuses the proof that is made with the app secret, or demands one.",
+    "Meta refuses the proof that is made with the app secret, or requires one.",
     "Set `app_secret` in the connection to Meta to the secret of the token's own app, then clear the failed task.",
 )
 PERMISSION_MISSING: Final = ReasonText(
     "The token has no permission for this dataset.",
-    "Grant its system user access in Meta's Business settings, then clear the failed task, or wait for the next run.",
+    "Give its system user access in Meta's Business settings, then clear the failed task, or wait for the next run.",
 )
 VERSION_GONE: Final = ReasonText(
     "Meta no longer serves this version of its API.",
@@ -275,6 +275,6 @@ def _unknown(code: str) -> ReasonText:
     if code.startswith(META_PREFIX):
         return ReasonText(
             f"Meta refused the event with code {code.removeprefix(META_PREFIX)}.",
-            "Look the code up in Meta's error reference; its support can tell more from the request's fbtrace_id.",
+            "Look the code up in Meta's error reference, or ask Meta's support, with the fbtrace_id of the request.",
         )
-    return ReasonText("This version has no words for the code.", "See the README of the version that made the run.")
+    return ReasonText("This version has no words for the code.", "See docs/tables.md of the version that made the run.")

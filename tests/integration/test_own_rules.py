@@ -21,7 +21,7 @@ EURO = {
     "kwargs": {"column": "currency", "value_set": ["EUR"]},
     "description": "prices are in euro",
 }
-README_EXAMPLE = """
+EXAMPLE_OF_THE_DOCS = """
 start_date: 2026-01-01
 stages: {new: Lead, won: Converted}
 quality:
@@ -175,10 +175,10 @@ def test_arguments_that_great_expectations_refuses_are_told(company: Company) ->
     assert company.statuses() == {"pending": 1}
 
 
-def test_the_example_of_the_readme_works(company: Company, tmp_path: Path) -> None:
-    """What the README shows can be copied."""
+def test_the_example_of_the_docs_works(company: Company, tmp_path: Path) -> None:
+    """What docs/data-quality.md shows can be copied."""
     path = tmp_path / f"{company.pipeline.name}.yaml"
-    path.write_text(README_EXAMPLE, encoding="utf-8")
+    path.write_text(EXAMPLE_OF_THE_DOCS, encoding="utf-8")
     company.pipeline = load_pipeline(path)
     company.record(company.transition(value=1, currency="GBP"), company.transition())
     day = company.run_day()

@@ -467,7 +467,7 @@ def test_broken_rule_about_the_batch_is_told(company: Company) -> None:
 
     assert "Few rows carry an email address (here: 0.0% of the rows)." in page.text
     assert page.text.index("The batch looks odd") < page.text.index("Where every row went")
-    assert "what `source.columns.email` names".replace("`", "") in page.text
+    assert "`source.columns.email` names it".replace("`", "") in page.text
     assert oddities == ["emails_few", "phones_few"]
     assert page.counts("rule", "failed")["emails_few"] == 20
 

@@ -154,17 +154,19 @@ def test_fields_are_listed_once() -> None:
 # --- Bad files --------------------------------------------------------------------------------------------------------
 
 IN_QUOTES = "; put it in quotes (YAML reads a bare NO as false, a bare 7 as a number)."
-SETTINGS = "; mend it (README.md, Settings)."
+SETTINGS = "; fix it (docs/settings.md)."
 FIELD_LIST = ", ".join(SOURCE_FIELDS)
 
 
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        pytest.param("schedul: '@daily'", "key `schedul` is unknown; remove it or mend its spelling", id="unknown key"),
+        pytest.param(
+            "schedul: '@daily'", "key `schedul` is unknown; remove it or correct its spelling", id="unknown key"
+        ),
         pytest.param(
             "delivery: {chunks: 5}",
-            "key `delivery.chunks` is unknown; remove it or mend",
+            "key `delivery.chunks` is unknown; remove it or correct",
             id="unknown key in a section",
         ),
         pytest.param(
@@ -308,12 +310,8 @@ def test_a_bad_setting_is_told_by_key_and_remedy(folder: Path, setting: str, sai
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        pytest.param(
-            "start_date: 2026-01-01", "key `stages` is missing; add it (README.md, Settings).", id="no stages"
-        ),
-        pytest.param(
-            "stages: {a: A}", "key `start_date` is missing; add it (README.md, Settings).", id="no start date"
-        ),
+        pytest.param("start_date: 2026-01-01", "key `stages` is missing; add it (docs/settings.md).", id="no stages"),
+        pytest.param("stages: {a: A}", "key `start_date` is missing; add it (docs/settings.md).", id="no start date"),
         pytest.param(
             "start_date: 2026-01-01\nstages: {}", "key `stages`: Dictionary should have", id="empty stage map"
         ),
@@ -342,25 +340,25 @@ def test_a_bad_setting_is_told_by_key_and_remedy(folder: Path, setting: str, sai
         ),
         pytest.param(
             "start_date: 2026-02-30\nstages: {a: A}",
-            "a date in it is not in the calendar, or a number is too long; mend `start_date` first.",
+            "a date in it is not in the calendar, or a number is too long; check `start_date` first.",
             id="date that does not exist",
         ),
         pytest.param(
             f"start_date: 2026-01-01\nlookback_hours: {'9' * 5000}",
-            "a date in it is not in the calendar, or a number is too long; mend `start_date` first.",
+            "a date in it is not in the calendar, or a number is too long; check `start_date` first.",
             id="number that Python refuses to read",
         ),
         pytest.param("", "empty, or not a mapping of keys; start from conversion_leads.yaml.", id="empty"),
         pytest.param("# only a comment\n", "empty, or not a mapping of keys; start from", id="only a comment"),
         pytest.param(f"- {SECRET}", "empty, or not a mapping of keys; start from conversion_leads.yaml.", id="a list"),
         pytest.param(SECRET, "empty, or not a mapping of keys; start from conversion_leads.yaml.", id="a word"),
-        pytest.param(f"a: 1\nb: [{SECRET}", "not readable as YAML (line 2); mend it there.", id="bracket left open"),
-        pytest.param(f"a: 1\n\tb: {SECRET}", "not readable as YAML (line 2); mend it there.", id="tab"),
+        pytest.param(f"a: 1\nb: [{SECRET}", "not readable as YAML (line 2); fix it there.", id="bracket left open"),
+        pytest.param(f"a: 1\n\tb: {SECRET}", "not readable as YAML (line 2); fix it there.", id="tab"),
         pytest.param(
-            f"a: !!python/name:os.{SECRET}", "not readable as YAML (line 1); mend it there.", id="Python object"
+            f"a: !!python/name:os.{SECRET}", "not readable as YAML (line 1); fix it there.", id="Python object"
         ),
-        pytest.param("a: \x00", "not readable as YAML; mend it there.", id="NUL"),
-        pytest.param(b"a: \xff", "not readable as YAML; mend it there.", id="not UTF-8"),
+        pytest.param("a: \x00", "not readable as YAML; fix it there.", id="NUL"),
+        pytest.param(b"a: \xff", "not readable as YAML; fix it there.", id="not UTF-8"),
     ],
 )
 def test_a_file_that_is_no_pipeline_is_told_by_what_it_lacks(folder: Path, content: str | bytes, said: str) -> None:
@@ -408,7 +406,7 @@ def test_a_folder_is_no_pipeline_file(folder: Path) -> None:
 
     message = refusal_of(folder / "leads.yaml")
 
-    assert message == "include/pipelines/leads.yaml: not readable as YAML; mend it there."
+    assert message == "include/pipelines/leads.yaml: not readable as YAML; fix it there."
 
 
 # --- Data processing options ------------------------------------------------------------------------------------------
@@ -447,8 +445,8 @@ def test_data_processing_options_are_what_meta_documents(
         ({"options": ["LDU"], "state": 1000}, "LDU needs `country: 1` and a `state`"),
         ({"options": ["LDU"], "country": 1, "state": 0}, "LDU needs `country: 1` and a `state`"),
         ({"options": ["LDU"], "country": 1, "state": 1014}, "LDU needs `country: 1` and a `state`"),
-        ({"options": [], "country": 1}, "country and state stand beside `options: [LDU]` only"),
-        ({"state": 1000}, "country and state stand beside `options: [LDU]` only"),
+        ({"options": [], "country": 1}, "country and state go with `options: [LDU]` only"),
+        ({"state": 1000}, "country and state go with `options: [LDU]` only"),
         ({"options": ["ldu"], "country": 1, "state": 1000}, "data_processing_options.options"),
         ({"options": ["LDU", "LDU"], "country": 1, "state": 1000}, "data_processing_options.options"),
         ({"options": ["LDU"], "country": 0, "state": 1000}, "data_processing_options.country"),

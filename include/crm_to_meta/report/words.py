@@ -16,11 +16,11 @@ class Words(NamedTuple):
 
 STATUS_WORDS: Final[dict[Status, Words]] = {
     Status.DELIVERED: Words("Delivered", "Meta has confirmed that it received the event."),
-    Status.PENDING: Words("Pending", "Not sent yet; the next run takes it along, as long as Meta still wants it."),
-    Status.IN_DOUBT: Words("In doubt", "It went out, but no answer came back: Meta may have it or not."),
+    Status.PENDING: Words("Pending", "Not sent yet. The next run sends it, unless it is too old for Meta by then."),
+    Status.IN_DOUBT: Words("In doubt", "It was sent, but no answer came back: Meta may or may not have it."),
     Status.QUARANTINED: Words("Quarantined", "Held back before sending, because something in the row is wrong."),
-    Status.REJECTED: Words("Rejected", "Meta has refused the event; the events around it were not held up."),
-    Status.EXPIRED: Words("Expired", "Older than Meta takes events, so it was not sent."),
+    Status.REJECTED: Words("Rejected", "Meta refused this very event. The events around it were not held up."),
+    Status.EXPIRED: Words("Expired", "Older than Meta accepts, so it was not sent."),
     Status.SKIPPED: Words("Skipped", "Left out on purpose: the lead opted out, or the stage is not meant for Meta."),
 }
 PREVIEW_PENDING: Final = Words("Ready", "Built exactly as a live run would send it. Nothing was sent.")
