@@ -16,23 +16,23 @@ help: ## Show this list
 run: install ## Send yesterday's stage changes: embedded parts, or yours from .env (DATE=, PIPELINE=, MODE=)
 	@$(BIN)/python -m demo.run
 
-preview: install ## The same without sending: the exact events that `make run` would send
+preview: install ## Show the exact events that `make run` would send, and send nothing (DATE=, PIPELINE=)
 	@MODE=preview $(BIN)/python -m demo.run
 
-check: install ## Do warehouse, source table, token, dataset and permissions work? Sends nothing that Meta could use
-	@$(BIN)/python -m commands.check
+check: install ## Test warehouse, source table, token and dataset; sends nothing that Meta could use
+	@$(BIN)/python -m demo.command_line check
 
 ui: install ## Airflow in the browser, on the embedded parts (UI_PORT=8080)
 	@$(BIN)/python -m demo.ui
 
-plan: install ## What a backfill would come to, day by day (FROM=2026-03-01 TO=2026-03-07)
-	@FROM=$(FROM) TO=$(TO) $(BIN)/python -m commands.plan
+plan: install ## Count, day by day, what a backfill would send (FROM=2026-03-01 TO=2026-03-07)
+	@$(BIN)/python -m demo.command_line plan
 
-doubts: install ## Events whose outcome is unknown; SETTLE=arrived or SETTLE=send (RUN=...) decides
-	@SETTLE=$(SETTLE) RUN=$(RUN) $(BIN)/python -m commands.doubts
+doubts: install ## List events whose outcome is unknown, or settle them (SETTLE=arrived or SETTLE=send, RUN=...)
+	@$(BIN)/python -m demo.command_line doubts
 
-erase: install ## Forget a person in everything this project keeps (LEAD=Meta's lead id)
-	@LEAD=$(LEAD) $(BIN)/python -m commands.erase
+erase: install ## Forget a person in everything this project keeps; asks for the lead id, or takes LEAD=
+	@$(BIN)/python -m demo.command_line erase
 
 test: install lint types unit ## Lint, types and all tests
 

@@ -33,19 +33,22 @@ class Parts:
     postgres: EmbeddedPostgres | None = None
 
 
-def _own_parts(options: RunOptions) -> Parts:
-    """Return the connections to your own warehouse and Meta."""
+def own_connections(options: RunOptions) -> Mapping[str, str]:
+    """Return the connections to your own warehouse and Meta, as variables for Airflow."""
     connections = {options.warehouse_variable: options.settings[options.warehouse_variable]}
     if meta := options.meta_connection():
         connections[options.meta_variable] = meta
-    return Parts(connections=connections)
+    return connections
 
 
 @contextmanager
 def open_parts(options: RunOptions, console: Console) -> Iterator[Parts]:
     """Have the parts that the options name ready, for this command alone; what was started stops afterwards."""
     with only_one_at_a_time(), ExitStack() as stack:
-        yield _embedded_parts(options, stack, console) if options.is_embedded else _own_parts(options)
+        if options.is_embedded:
+            yield _embedded_parts(options, stack, console)
+        else:
+            yield Parts(connections=own_connections(options))
 
 
 def _embedded_parts(options: RunOptions, stack: ExitStack, console: Console) -> Parts:

@@ -6,14 +6,14 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from rich.console import Console
-
 from crm_to_meta.errors import CrmToMetaError
+from crm_to_meta_cli.terminal import make_console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PLAIN_WIDTH: Final = 110  # of output that goes to a file
+    from rich.console import Console
+
 _EXIT_CODE_OF_ERRORS: Final = 2
 
 
@@ -25,7 +25,7 @@ def run_in_terminal(command: Callable[[Console], int], *, interrupted: str = "In
         interrupted: what is printed where somebody ends it.
     """
     end_on_sigterm()
-    console = _make_console()
+    console = make_console()
     try:
         sys.exit(command(console))
     except CrmToMetaError as error:
@@ -39,8 +39,3 @@ def run_in_terminal(command: Callable[[Console], int], *, interrupted: str = "In
 def end_on_sigterm() -> None:
     """Let a polite kill end this process as Ctrl-C does: with everything that it started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _make_console() -> Console:
-    """Return the terminal; output that goes to a file has a fixed width."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
