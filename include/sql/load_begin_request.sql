@@ -8,7 +8,7 @@ WITH alive AS (
         AND (paused_until IS NULL OR paused_until <= clock_timestamp()) -- seen even where another shard just set it
         AND NOT EXISTS (
             SELECT FROM capi.run AS other
-            WHERE other.pipeline = %(pipeline)s AND other.state = 'running' AND other.paused_until > clock_timestamp()
+            WHERE other.pipeline = %(pipeline)s AND other.paused_until > clock_timestamp() -- whether it has ended or not
         )
     RETURNING run_key
 ),

@@ -1,9 +1,8 @@
--- Seconds left of the longest pause that Meta asked a running run of the pipeline for; NULL where that is not what keeps
--- the holder of the chunk from sending.
+-- Seconds left of the longest pause that Meta asked any run of the pipeline for; NULL where that is not what keeps the
+-- holder of the chunk from sending.
 SELECT extract(epoch FROM max(paused_until) - clock_timestamp())::double precision
 FROM capi.run
 WHERE pipeline = %(pipeline)s
-    AND state = 'running'
     AND paused_until > clock_timestamp()
     AND EXISTS (
         SELECT FROM capi.chunk

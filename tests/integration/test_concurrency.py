@@ -512,15 +512,20 @@ def test_other_run_of_the_pipeline_keeps_the_pause(company: Company) -> None:
     assert len(company.stand_in.requests()) == 1
 
 
-def test_pause_of_a_run_that_is_over_binds_nobody(company: Company) -> None:
-    """The next day's run asks Meta itself: what a run was told that audit has closed is old."""
+def test_pause_outlives_the_run_that_was_told(company: Company) -> None:
+    """Meta limits the app, not a run: after audit has closed the run, the next one waits as well."""
     company.record_sound(5)
     limit = {"kind": "answer", "json": {"error": {"code": 17}}, "headers": {"Retry-After": "900"}}
     company.stand_in.set_faults([{**limit, "when": {"nth": 1}}])
     first, second = company.run_day(), company.run_day()
+    sent = len(company.stand_in.requests())
+    company.end_pauses()
+    third = company.run_day()
 
-    assert first.error_types == [RateLimitedError, DeliveryIncompleteError]
-    assert second.errors == []
+    assert first.error_types == second.error_types == [RateLimitedError, DeliveryIncompleteError]
+    assert "Meta asked for a pause, of which" in str(second.errors[0])
+    assert sent == 1
+    assert third.errors == []
     assert company.statuses() == {"delivered": 5}
 
 

@@ -32,9 +32,9 @@ def preview(company: Company) -> tuple[str, str]:
 def test_preview_tells_what_was_left_out_and_why(company: Company) -> None:
     """Counts by field and reason, and for each shown event the fields that it goes without; no raw value anywhere."""
     company.record(
-        company.transition(phone="call me maybe", email="Ada.Raw@Example.com", first_name="Ada", country="US"),
-        company.transition(phone="202-555-0143", email="no address", country="US"),
-        company.transition(phone="202-555-0144", email="", country="US"),
+        company.transition(phone="call me maybe", email="Ada.Raw@Example.com", first_name="Zsuzsanna", country="US"),
+        company.transition(phone="(202) 555-0143", email="no address", country="US"),
+        company.transition(phone="(202) 555-0144", email="", country="US"),
     )
     _, text = preview(company)
 
@@ -43,8 +43,9 @@ def test_preview_tells_what_was_left_out_and_why(company: Company) -> None:
     assert "left out: em (not an email address)" in text
     assert "1 left out: not an email address" in text
     assert "1 left out: blank" in text
-    for raw in ("call me", "maybe", "Ada", "ada.raw", "no address", "202", "555-01"):
-        assert raw not in text.replace(company.stand_in.base_url, "")
+    # With letters and signs that no hash, id or time holds: a short run of digits occurs in those by chance.
+    for raw in ("call me maybe", "zsuzsanna", "ada.raw@example", "no address", "(202) 555", "555-0143", "555-0144"):
+        assert raw not in text.lower()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

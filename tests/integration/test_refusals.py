@@ -304,7 +304,7 @@ def test_permission_that_goes_in_the_midst_of_an_isolation_rejects_no_good_event
     assert Counter(company.received_ids()) == dict.fromkeys(company.ledger().keys() - bad, 1)
 
 
-@pytest.mark.parametrize("to_request", [2, 12, 22, 24, 45])
+@pytest.mark.parametrize("to_request", [2, 12, 22, 24, 42])
 def test_permission_that_comes_back_in_the_midst_of_a_load_delivers_everything(
     company: Company, to_request: int
 ) -> None:
@@ -387,7 +387,7 @@ def test_other_shard_speaks_for_an_event_that_was_refused_before(
     assert company.received_ids() == [ids[1]]
 
 
-@pytest.mark.parametrize("requests_before", [2, 6, 25])
+@pytest.mark.parametrize("requests_before", [2, 6, 12])
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_killed_worker_and_a_permission_that_is_gone_reject_nothing(
     company: Company, requests_before: int, concurrency: int
@@ -395,7 +395,7 @@ def test_killed_worker_and_a_permission_that_is_gone_reject_nothing(
     """The second try finds deliveries of the first one on record: they are from before its own refusals."""
     company.configure(delivery={"chunk_size": 40, "concurrency": concurrency})
     ids = company.record_sound(200)
-    company.stand_in.set_settings(poisoned_event_ids={ids[2]: 2804050}, latency_ms=15)
+    company.stand_in.set_settings(poisoned_event_ids={ids[2]: 2804050}, latency_ms=60)
     (shard,) = company.prepare().shards
     worker = start_worker(company, shard)
     wait_until(lambda: len(company.stand_in.requests()) >= requests_before)
@@ -433,7 +433,7 @@ def test_bad_chunk_holds_up_no_good_one(company: Company) -> None:
 
 
 def test_chunks_of_bad_events_have_a_share_of_requests(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Meta takes other events, bad chunks are isolated bit by bit: each try within its share, until all are."""
+    """Where Meta takes others, a bad chunk is searched within a share of requests; the next try finishes the search."""
     monkeypatch.setattr("crm_to_meta.load.MOST_ISOLATING_REQUESTS", 30)
     company.configure(delivery={"chunk_size": 100})
     ids = company.record_sound(200)
@@ -450,7 +450,8 @@ def test_chunks_of_bad_events_have_a_share_of_requests(company: Company, monkeyp
     company.audit(shard.run_key)
 
     assert rejected == sorted(set(rejected))
-    assert len(rejected) > 1
+    assert rejected
+    assert rejected[0] < 100
     assert company.statuses() == {"rejected": 100, "delivered": 100}
     assert company.received_ids() == ids[100:]
 

@@ -194,7 +194,10 @@ def test_no_good_event_is_ever_rejected(
     for search in chunks:
         meta.serve(search)
         meta.finish(search)
-    while meta.last_taken_at and any([search.look_again(meta.last_taken_at) for search in chunks]):
+    while meta.last_taken_at:
+        changes = [search.look_again(meta.last_taken_at) for search in chunks]  # each chunk is asked
+        if not any(changes):
+            break
         for search in chunks:
             meta.reject(search)
             meta.serve(search)
@@ -215,7 +218,7 @@ def test_events_whose_fault_meta_names_are_rejected_without_help(
     subcodes: Mapping[int, Refusal],
     hints: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    """Poisoned events with a subcode, first, last, neighbours or all of a few, need nothing from outside their chunk."""
+    """Poisoned events with a subcode, first, last, neighbours or all of a few, need no witness outside their chunk."""
     meta = Meta({index: refusal for index, refusal in subcodes.items() if index < events})
     if hints:
         meta.hint = meta.first_bad
