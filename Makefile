@@ -14,25 +14,25 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 23
 
 run: install ## Send yesterday's stage changes: embedded parts, or yours from .env (DATE=, PIPELINE=, MODE=)
-	@$(BIN)/python -m demo.run
+	@$(BIN)/python -m crm_to_meta_demo.run
 
 preview: install ## Show the exact events that `make run` would send, and send nothing (DATE=, PIPELINE=)
-	@MODE=preview $(BIN)/python -m demo.run
+	@MODE=preview $(BIN)/python -m crm_to_meta_demo.run
 
 check: install ## Test warehouse, source table, token and dataset; sends nothing that Meta could use
-	@$(BIN)/python -m demo.command_line check
+	@$(BIN)/python -m crm_to_meta_demo.command_line check
 
 ui: install ## Airflow in the browser, on the embedded parts (UI_PORT=8080)
-	@$(BIN)/python -m demo.ui
+	@$(BIN)/python -m crm_to_meta_demo.ui
 
 plan: install ## Count, day by day, what a backfill would send (FROM=2026-03-01 TO=2026-03-07)
-	@$(BIN)/python -m demo.command_line plan
+	@$(BIN)/python -m crm_to_meta_demo.command_line plan
 
 doubts: install ## List events whose outcome is unknown, or settle them (SETTLE=arrived or SETTLE=send, RUN=...)
-	@$(BIN)/python -m demo.command_line doubts
+	@$(BIN)/python -m crm_to_meta_demo.command_line doubts
 
 erase: install ## Forget a person in everything this project keeps; asks for the lead id, or takes LEAD=
-	@$(BIN)/python -m demo.command_line erase
+	@$(BIN)/python -m crm_to_meta_demo.command_line erase
 
 test: install lint types unit ## Lint, types and all tests
 

@@ -20,9 +20,9 @@ _CHUNK_EVENTS: Final = 1_000
 
 def prepare_transform() -> Callable[[Shard], list[bytes]]:
     """Prepare this project's transform: what a task of the DAG runs, with lists in the place of the warehouse."""
-    from crm_to_meta.chunks import build_body
-    from crm_to_meta.pipeline import Pipeline
-    from crm_to_meta.transform import BATCH_ROWS, COLUMNS, build_events
+    from crm_to_meta.meta.body import build_body
+    from crm_to_meta.pipeline.settings import Pipeline
+    from crm_to_meta.transform.step import BATCH_ROWS, COLUMNS, build_events
 
     pipeline = Pipeline(name="benchmark", start_date=date(2026, 1, 1), stages={"new": "Lead"})
     source_names = {

@@ -19,18 +19,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from crm_to_meta.chunks import build_body, write_json
-from crm_to_meta.load import load
-from crm_to_meta.meta_client import MetaClient, MetaSettings
+from crm_to_meta.ledger.schema import migrate
+from crm_to_meta.load.step import load
+from crm_to_meta.meta.body import build_body, write_json
+from crm_to_meta.meta.client import MetaClient, MetaSettings
 from crm_to_meta.models import Mode, Shard
-from crm_to_meta.pipeline import Pipeline
-from crm_to_meta.warehouse import migrate
-from demo.embedded_postgres import running_postgres
-from demo.meta_stand_in.process import running_stand_in_process
+from crm_to_meta.pipeline.settings import Pipeline
+from crm_to_meta_demo.embedded_postgres import running_postgres
+from crm_to_meta_demo.meta_stand_in.process import running_stand_in_process
 
 if TYPE_CHECKING:
     from crm_to_meta.warehouse import Connection
-    from demo.meta_stand_in.testing import StandIn
+    from crm_to_meta_demo.meta_stand_in.testing import StandIn
 
 CHUNK_EVENTS: Final = 1_000
 NAME: Final = "benchmark"

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
-from crm_to_meta import extract as step
+from crm_to_meta.extract import step
+from crm_to_meta.ledger.schema import migrate
 from crm_to_meta.models import DagRunFacts, Mode, Window
-from crm_to_meta.pipeline import Pipeline
-from crm_to_meta.warehouse import Connection, compose, execute, migrate
-from demo.embedded_postgres import running_postgres
+from crm_to_meta.pipeline.settings import Pipeline
+from crm_to_meta.warehouse import Connection, compose, execute
+from crm_to_meta_demo.embedded_postgres import running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,10 +95,10 @@ def _run(connection: Connection, name: str, window: Window, *, with_plan: bool) 
         started = time.perf_counter()
         extraction = step.extract(connection, _PIPELINE, facts, now=now)
         whole = time.perf_counter() - started
-    statement = seconds["extract_stage_rows"]
+    statement = seconds["extract/stage_rows"]
     print(f"{name:<26}{candidates:>12,}{extraction.staged:>12,}{statement:>10.1f} s{whole:>10.1f} s")
     for other, spent in sorted(seconds.items(), key=lambda pair: -pair[1]):
-        if spent > _WORTH_A_LINE_S and other != "extract_stage_rows":
+        if spent > _WORTH_A_LINE_S and other != "extract/stage_rows":
             print(f"    {other}: {spent:.1f} s")
     if with_plan:
         with _explained_statement(), connection.transaction(force_rollback=True):
@@ -124,7 +125,7 @@ def _explained_statement() -> Iterator[None]:
     def explained(
         connection: Connection, statement: str, parameters: Mapping[str, Any] | None = None, **identifiers: Any
     ) -> Any:
-        if statement == "extract_stage_rows":
+        if statement == "extract/stage_rows":
             query = sql.SQL("EXPLAIN (ANALYZE, COSTS OFF, VERBOSE OFF) ") + compose(statement, **identifiers)
             with connection.transaction(force_rollback=True):
                 for (line,) in connection.execute(query, parameters):

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import sql
 
-from crm_to_meta.extract import extract
+from crm_to_meta.extract.step import extract
 from crm_to_meta.models import DagRunFacts, Mode, Window, staging_table_of
-from crm_to_meta.pipeline import PIPELINES_FOLDER, Pipeline, load_pipeline
-from demo.embedded_postgres import EmbeddedPostgres, running_postgres
+from crm_to_meta.pipeline.settings import PIPELINES_FOLDER, Pipeline, load_pipeline
+from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres, running_postgres
 
 if TYPE_CHECKING:
     from crm_to_meta.warehouse import Connection
@@ -58,7 +58,7 @@ def main() -> int:
 
 def judge(conninfo: str, run_key: str) -> None:
     """Validate a run in this process; print seconds, peak memory and rows held back as JSON."""
-    from crm_to_meta.validate import validate
+    from crm_to_meta.validate.step import validate
 
     started = time.monotonic()
     with psycopg.connect(conninfo, autocommit=True) as connection:

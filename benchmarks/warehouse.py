@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 from rows import CRM_NAME, SHARD_ROWS, make_shards
 
+from crm_to_meta.ledger.schema import migrate
 from crm_to_meta.models import Shard, staging_table_of, verdict_table_of
-from crm_to_meta.pipeline import Pipeline
-from crm_to_meta.transform import transform
-from crm_to_meta.warehouse import Connection, execute, migrate, table
-from demo.embedded_postgres import running_postgres
+from crm_to_meta.pipeline.settings import Pipeline
+from crm_to_meta.transform.step import transform
+from crm_to_meta.warehouse import Connection, execute, table
+from crm_to_meta_demo.embedded_postgres import running_postgres
 
 if TYPE_CHECKING:
     import rows
@@ -38,8 +39,8 @@ def measure_step(rows_in_all: int) -> tuple[int, float]:
     ):
         migrate(connection)
         staging, verdict = table(staging_table_of(_RUN_KEY)), table(verdict_table_of(_RUN_KEY))
-        execute(connection, "extract_create_staging", staging=staging)
-        execute(connection, "extract_create_verdict", verdict=verdict)
+        execute(connection, "extract/create_staging", staging=staging)
+        execute(connection, "extract/create_verdict", verdict=verdict)
         for shard_no, invented in enumerate(make_shards(rows_in_all)):
             number = len(invented.event_ids)
             first_row = shard_no * SHARD_ROWS + 1

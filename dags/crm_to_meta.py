@@ -33,7 +33,7 @@ from airflow.sdk import CronDataIntervalTimetable, TriggerRule, dag, task, task_
 
 from crm_to_meta.errors import PipelineFileError
 from crm_to_meta.models import Shard
-from crm_to_meta.pipeline import Pipeline, dag_id_of, list_pipeline_files, load_pipeline
+from crm_to_meta.pipeline.settings import Pipeline, dag_id_of, list_pipeline_files, load_pipeline
 from crm_to_meta_airflow import steps
 from crm_to_meta_airflow.broken import build_broken_dag
 from crm_to_meta_airflow.params import PARAMS

@@ -18,7 +18,7 @@ from datetime import datetime
 from airflow.sdk import CronTriggerTimetable, dag, task
 
 from crm_to_meta.errors import PipelineFileError
-from crm_to_meta.pipeline import list_pipeline_files, load_pipeline
+from crm_to_meta.pipeline.settings import list_pipeline_files, load_pipeline
 from crm_to_meta_airflow import steps
 from crm_to_meta_airflow.retries import DEFAULT_ARGS, CrmToMetaRetryPolicy
 

@@ -19,13 +19,13 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from crm_to_meta.expectations import row_rules
+from crm_to_meta.ledger.schema import migrate
 from crm_to_meta.models import BatchReason, Reason, Status
-from crm_to_meta.pipeline import Pipeline
-from crm_to_meta.reason_texts import BATCH_TEXTS, META_PREFIX, META_TEXTS, REASON_TEXTS
+from crm_to_meta.pipeline.settings import Pipeline
+from crm_to_meta.reasons import BATCH_TEXTS, META_PREFIX, META_TEXTS, REASON_TEXTS
 from crm_to_meta.report.words import OUTCOME_WORDS, STATUS_WORDS
-from crm_to_meta.warehouse import migrate
-from demo.embedded_postgres import running_postgres
+from crm_to_meta.validate.contract import row_rules
+from crm_to_meta_demo.embedded_postgres import running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

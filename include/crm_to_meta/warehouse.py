@@ -13,13 +13,12 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL
 
-from crm_to_meta.errors import ConfigurationError, WarehouseError
+from crm_to_meta.errors import WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SQL_FOLDER: Final = Path(__file__).resolve().parents[1] / "sql"
-MIGRATIONS_FOLDER: Final = SQL_FOLDER / "migrations"
+PACKAGE_FOLDER: Final = Path(__file__).resolve().parent
 SCHEMA: Final = "capi"
 
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
@@ -32,11 +31,11 @@ def execute(
     parameters: Mapping[str, Any] | None = None,
     **identifiers: sql.Composable,
 ) -> Cursor:
-    """Run the statement of `include/sql/<statement>.sql` and return its cursor.
+    """Run the statement of a file and return its cursor.
 
     Args:
         connection: an open connection; its transaction goes on.
-        statement: the file's name without the ending.
+        statement: folder and name: "load/begin_request" is `load/sql/begin_request.sql`.
         parameters: values for `%(name)s`, bound by the driver.
         **identifiers: what replaces `{name}`: identifiers and expressions, quoted by `psycopg.sql`.
 
@@ -99,60 +98,7 @@ def one_row(cursor: Cursor) -> tuple[Any, ...]:
     return row
 
 
-def migrate(connection: Connection) -> list[str]:
-    """Bring the schema `capi` up to date and return the names of the migrations that were missing.
-
-    Several tasks may call this at once: they take turns. Each migration is one transaction.
-
-    Raises:
-        ConfigurationError: the role may not create what is missing, or the schema is newer than this code.
-    """
-    try:
-        return _apply_missing_migrations(connection)
-    except WarehouseError as error:
-        if error.sqlstate == psycopg.errors.InsufficientPrivilege.sqlstate:
-            raise ConfigurationError(
-                f"The warehouse's role may not create or read the schema {SCHEMA}; grant it CREATE on the database, "
-                f"and where {SCHEMA} is another role's, membership in that role."
-            ) from None
-        raise
-
-
-def missing_migrations(connection: Connection) -> list[str]:
-    """Return the names of the migrations that this database lacks.
-
-    Raises:
-        ConfigurationError: the schema is newer than this code.
-    """
-    known = sorted(path.stem for path in MIGRATIONS_FOLDER.glob("*.sql"))
-    applied = _applied_migrations(connection)
-    if ahead := sorted(set(applied) - set(known)):
-        raise ConfigurationError(
-            f"The schema {SCHEMA} of the warehouse has migration {ahead[-1]}, which this version does not know; "
-            "deploy the newer version of crm-to-meta again."
-        )
-    return [name for name in known if name not in applied]
-
-
-def _apply_missing_migrations(connection: Connection) -> list[str]:
-    if not missing_migrations(connection):
-        return []
-    with connection.transaction():
-        execute(connection, "migrate_lock")
-        missing = missing_migrations(connection)
-        for name in missing:
-            run_query(connection, sql.SQL(_read_statement(f"migrations/{name}")), name=name)
-            execute(connection, "migrate_record", {"name": name})
-    return missing
-
-
-def _applied_migrations(connection: Connection) -> list[str]:
-    exists = execute(connection, "migrate_exists").fetchone()
-    if not exists or not exists[0]:
-        return []
-    return [name for (name,) in execute(connection, "migrate_list")]
-
-
 @cache
 def _read_statement(name: str) -> LiteralString:
-    return (SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+    folder, statement = name.split("/")
+    return (PACKAGE_FOLDER / folder / "sql" / f"{statement}.sql").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from crm_to_meta.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from crm_to_meta.meta_client import MetaSettings
+    from crm_to_meta.meta.client import MetaSettings
     from crm_to_meta.warehouse import Connection
 
 # `airflow connections get` sets the same (airflow/cli/commands/connection_command.py in 3.3.2): the environment, the

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from crm_to_meta.connection_check import Finding, check_meta, check_warehouse
+from crm_to_meta.check.checks import Finding, check_meta, check_warehouse
 from crm_to_meta.errors import CrmToMetaError
-from crm_to_meta.meta_client import MetaClient
+from crm_to_meta.meta.client import MetaClient
 from crm_to_meta_cli.airflow_lookup import open_warehouse, read_meta_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta_cli.terminal import Terminal
 
 _TIMEOUT_S: Final = 20.0

@@ -10,16 +10,16 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptio
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from crm_to_meta.doubts import Decision
 from crm_to_meta.errors import CrmToMetaError
-from crm_to_meta.pipeline import list_pipeline_files, load_pipeline, pipelines_folder
+from crm_to_meta.ledger.doubts import Decision
+from crm_to_meta.pipeline.settings import list_pipeline_files, load_pipeline, pipelines_folder
 from crm_to_meta_cli.airflow_lookup import airflow_lookup
 from crm_to_meta_cli.terminal import PROGRAM, Terminal, make_console, spell_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
 
 EXIT_WRONG: Final = 1
 EXIT_USAGE: Final = 2

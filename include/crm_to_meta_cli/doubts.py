@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from crm_to_meta.doubts import Decision, RunInDoubt, list_doubts, settle_doubts
+from crm_to_meta.ledger.doubts import Decision, RunInDoubt, list_doubts, settle_doubts
 from crm_to_meta_cli.airflow_lookup import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta_cli.terminal import Terminal
 
 

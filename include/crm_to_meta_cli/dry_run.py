@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from crm_to_meta.audit import audit
+from crm_to_meta.audit.step import audit
 from crm_to_meta.errors import BatchRefusedError, CrmToMetaError
-from crm_to_meta.extract import extract
+from crm_to_meta.extract.step import extract
 from crm_to_meta.models import DagRunFacts, Mode, Status
-from crm_to_meta.transform import transform
-from crm_to_meta.validate import validate
+from crm_to_meta.pipeline.window import resolve_window
+from crm_to_meta.transform.step import transform
+from crm_to_meta.validate.step import validate
 from crm_to_meta.warehouse import execute
-from crm_to_meta.window import resolve_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
 
     from crm_to_meta.models import Window
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta.warehouse import Connection
 
 
@@ -103,4 +103,4 @@ def _timed(connection: Connection, pipeline: Pipeline, run_key: str, step: str) 
     started = time.monotonic()
     yield
     timing = {"run_key": run_key, "step": step, "seconds": time.monotonic() - started}
-    execute(connection, "record_timing", {**timing, "lease": timedelta(minutes=pipeline.lease_minutes)})
+    execute(connection, "ledger/record_timing", {**timing, "lease": timedelta(minutes=pipeline.lease_minutes)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crm_to_meta.erasure import erase_requested, request_erasure
+from crm_to_meta.ledger.erasure import erase_requested, request_erasure
 from crm_to_meta_cli.airflow_lookup import open_warehouse
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from crm_to_meta.extract import count_window
+from crm_to_meta.extract.step import count_window
 from crm_to_meta.models import Status
 from crm_to_meta.warehouse import execute
 from crm_to_meta_cli.airflow_lookup import open_warehouse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from crm_to_meta.models import Window
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta.warehouse import Connection
     from crm_to_meta_cli.terminal import Terminal
 
@@ -78,7 +78,7 @@ def _plan_day(connection: Connection, pipeline: Pipeline, day: date, window: Win
     rows = count_window(connection, pipeline, window)
     # The source's name changes no count, so a plan needs no connection to Meta.
     run = dry_run(connection, pipeline, window, command="plan", crm_name=pipeline.name)
-    execute(connection, "plan_clear_bodies", {"run_key": run.run_key})
+    execute(connection, "ledger/plan_clear_bodies", {"run_key": run.run_key})
     return DayPlan(
         day=day, rows=rows, finished=rows - run.staged, counts=run.counts, is_refused=run.refusal is not None
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from crm_to_meta.models import Status
-from crm_to_meta.preview import describe_preview
+from crm_to_meta.report.preview import describe_preview
 from crm_to_meta_cli.airflow_lookup import open_warehouse, read_meta_settings
 from crm_to_meta_cli.dry_run import dry_run, find_window
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from crm_to_meta.models import Window
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta_cli.dry_run import DryRun
     from crm_to_meta_cli.terminal import Terminal
 

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from crm_to_meta.errors import ConfigurationError, WarehouseError
-from crm_to_meta.meta_client import MetaSettings, read_settings
+from crm_to_meta.meta.client import MetaSettings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,10 @@ from airflow.sdk import get_current_context
 
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.models import DagRunFacts, Mode
-from crm_to_meta.window import resolve_window
+from crm_to_meta.pipeline.window import resolve_window
 
 if TYPE_CHECKING:
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
 
 
 def read_facts(pipeline: Pipeline) -> DagRunFacts:

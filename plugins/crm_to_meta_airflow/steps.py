@@ -17,14 +17,14 @@ from crm_to_meta_airflow.context import read_facts, read_mode, read_test_event_c
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
 
 log = logging.getLogger("crm_to_meta")
 
 
 def run_extract(pipeline: Pipeline) -> str:
     """Stage the run's rows; return the run key."""
-    from crm_to_meta.extract import extract
+    from crm_to_meta.extract.step import extract
 
     facts = read_facts(pipeline)
     meta_settings(pipeline.connections.meta, needs_token=facts.mode is not Mode.PREVIEW)  # fail before work, not after
@@ -47,7 +47,7 @@ def run_extract(pipeline: Pipeline) -> str:
 
 def run_validate(pipeline: Pipeline, run_key: str) -> list[dict[str, Any]]:
     """Judge the staged rows; return the shards of those that go on."""
-    from crm_to_meta.validate import validate
+    from crm_to_meta.validate.step import validate
 
     with _step(pipeline, run_key, "validate") as connection:
         validation = validate(connection, pipeline, run_key=run_key)
@@ -62,7 +62,7 @@ def run_validate(pipeline: Pipeline, run_key: str) -> list[dict[str, Any]]:
 
 def run_transform(pipeline: Pipeline, shard: Shard) -> None:
     """Build and store the chunks of a shard."""
-    from crm_to_meta.transform import transform
+    from crm_to_meta.transform.step import transform
 
     show_label(shard.label)
     settings = meta_settings(pipeline.connections.meta, needs_token=False)
@@ -87,9 +87,9 @@ def run_transform(pipeline: Pipeline, shard: Shard) -> None:
 
 def run_load(pipeline: Pipeline, shard: Shard) -> None:
     """Send the chunks of a shard; a preview shows a few of their events instead."""
-    from crm_to_meta.load import load
-    from crm_to_meta.meta_client import MetaClient
-    from crm_to_meta.preview import describe_preview
+    from crm_to_meta.load.step import load
+    from crm_to_meta.meta.client import MetaClient
+    from crm_to_meta.report.preview import describe_preview
 
     show_label(shard.label)
     mode = read_mode()
@@ -117,9 +117,9 @@ def run_load(pipeline: Pipeline, shard: Shard) -> None:
 
 def run_audit(pipeline: Pipeline, run_key: str | None) -> None:
     """Close the run; raises where a law does not hold, or events of its window are left here or elsewhere."""
-    from crm_to_meta.audit import audit
-    from crm_to_meta.elsewhere import describe_elsewhere
-    from crm_to_meta.retention import clear_old_records
+    from crm_to_meta.audit.elsewhere import describe_elsewhere
+    from crm_to_meta.audit.step import audit
+    from crm_to_meta.ledger.retention import clear_old_records
 
     if run_key is None:
         raise DeliveryIncompleteError(
@@ -138,7 +138,7 @@ def run_audit(pipeline: Pipeline, run_key: str | None) -> None:
 
 def run_erase(connection_id: str) -> None:
     """Carry out the erasures that a warehouse is asked for; fails while runs are at work, to be tried again."""
-    from crm_to_meta.erasure import erase_requested
+    from crm_to_meta.ledger.erasure import erase_requested
 
     with open_warehouse(connection_id) as connection:
         erasures = erase_requested(connection)
@@ -165,4 +165,4 @@ def _step(pipeline: Pipeline, run_key: str, step: str) -> Iterator[Connection]:
 
 def _record_timing(connection: Connection, pipeline: Pipeline, run_key: str, step: str, started: float) -> None:
     timing = {"run_key": run_key, "step": step, "seconds": time.monotonic() - started}
-    execute(connection, "record_timing", {**timing, "lease": timedelta(minutes=pipeline.lease_minutes)})
+    execute(connection, "ledger/record_timing", {**timing, "lease": timedelta(minutes=pipeline.lease_minutes)})

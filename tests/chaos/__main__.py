@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness import Report
 from jobs import play_all
 
-from demo.terminal import end_on_sigterm
+from crm_to_meta_demo.terminal import end_on_sigterm
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from crm_to_meta.gx_pushdown import Answers, Outcome, Question
+    from crm_to_meta.validate.gx_pushdown import Answers, Outcome, Question
 
 _DIALECT: Final = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _TABLE: Final = "the_staging_table"  # stands in a query that was written down where a table's name goes

@@ -25,9 +25,9 @@ from scenario import SLOWEST_S, Act, RunPlan, Scenario, draw_scenario
 from servers import PATIENCE_S, fork_worker
 from task_log import CRASHED, STEPS, WAREHOUSE_GONE, Entry, read_log, work, write_log
 
+from crm_to_meta.ledger.schema import migrate
 from crm_to_meta.models import Mode
-from crm_to_meta.pipeline import PIPELINES_FOLDER, load_pipeline
-from crm_to_meta.warehouse import migrate
+from crm_to_meta.pipeline.settings import PIPELINES_FOLDER, load_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@ from uuid import UUID
 from crm import PERSONAL_MARK, PHONE, judge
 from psycopg import sql
 
-from crm_to_meta.meta_answers import SUBCODE_TOO_OLD
+from crm_to_meta.meta.answers import SUBCODE_TOO_OLD
 from crm_to_meta.models import Mode, event_id_of, staging_table_of, verdict_table_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from crm import Crm, Row, Verdict
 
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta.warehouse import Connection
 
 MAY_HAVE_ARRIVED = frozenset({"in_doubt", "rejected"})  # statuses of events that Meta may have, where they had doubts

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
 
 SUBCODES: Final = (2804019, 2804050, 2804003, 2804004, 2804009, 2804043)
 WIDEST_DAYS: Final = 10  # a window over all rows, also the ones that are too old

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 from psycopg import sql
 
-from crm_to_meta.warehouse import migrate
-from demo.embedded_postgres import EmbeddedPostgres, running_postgres
-from demo.meta_stand_in.testing import StandIn, running_stand_in
+from crm_to_meta.ledger.schema import migrate
+from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres, running_postgres
+from crm_to_meta_demo.meta_stand_in.testing import StandIn, running_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,20 +24,20 @@ import psycopg
 from gx_memory import remembering
 from task_log import CRASHED, WAREHOUSE_GONE, Entry, append_entry, read_log
 
-import crm_to_meta.validate as validate_module
-from crm_to_meta.audit import audit
+import crm_to_meta.validate.step as validate_module
+from crm_to_meta.audit.step import audit
 from crm_to_meta.errors import CrmToMetaError, PermanentError
-from crm_to_meta.extract import extract
-from crm_to_meta.load import load
-from crm_to_meta.meta_client import MetaClient, MetaSettings
+from crm_to_meta.extract.step import extract
+from crm_to_meta.load.step import load
+from crm_to_meta.meta.client import MetaClient, MetaSettings
 from crm_to_meta.models import DagRunFacts, Mode, Shard, Window
-from crm_to_meta.pipeline import Pipeline
-from crm_to_meta.transform import transform
+from crm_to_meta.pipeline.settings import Pipeline
+from crm_to_meta.transform.step import transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from crm_to_meta.meta_answers import Answer
+    from crm_to_meta.meta.answers import Answer
     from crm_to_meta.warehouse import Connection
 
 

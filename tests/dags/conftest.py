@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.airflow_process import airflow_environment
-from demo.environment import meta_connection_json
+from crm_to_meta_demo.airflow_process import airflow_environment
+from crm_to_meta_demo.environment import meta_connection_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from crm_to_meta.warehouse import Connection
-    from demo.embedded_postgres import EmbeddedPostgres
-    from demo.meta_stand_in.testing import StandIn
+    from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
+    from crm_to_meta_demo.meta_stand_in.testing import StandIn
 
 
 @dataclass(frozen=True, slots=True)

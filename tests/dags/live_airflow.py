@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 import requests
 
-from demo.airflow_process import AIRFLOW_COMMAND, airflow_environment
+from crm_to_meta_demo.airflow_process import AIRFLOW_COMMAND, airflow_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ _SETTINGS_MODULE: Final = """
 import sys
 
 if "scheduler" in sys.argv:
-    import crm_to_meta.validate
+    import crm_to_meta.validate.step
 """
 
 

@@ -15,15 +15,15 @@ import pytest
 from live_airflow import LiveAirflow, running_airflow
 
 from crm_to_meta.models import event_id_of
-from demo.environment import meta_connection_json
-from demo.meta_stand_in.testing import running_stand_in
+from crm_to_meta_demo.environment import meta_connection_json
+from crm_to_meta_demo.meta_stand_in.testing import running_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crm_to_meta.warehouse import Connection
-    from demo.embedded_postgres import EmbeddedPostgres
-    from demo.meta_stand_in.testing import StandIn
+    from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
+    from crm_to_meta_demo.meta_stand_in.testing import StandIn
 
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore")]
 

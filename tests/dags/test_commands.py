@@ -1,34 +1,29 @@
-"""`make plan`, `make doubts` and `make erase`, as a person starts them, and the DAG that erases."""
+"""The command line, as a person starts it in production and with make, and the DAG that erases."""
 
 from __future__ import annotations
 
-import io
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rich.console import Console
 
-from commands.doubts import show_or_settle
-from commands.erase import erase
-from commands.plan import plan
-from commands.session import Session
-from crm_to_meta.erasure import request_erasure
-from crm_to_meta.errors import ConfigurationError
-from demo.airflow_process import airflow_environment
-from demo.environment import PROJECT_FOLDER
-from demo.sample_crm import build_transitions, fill_sample_crm, personal_values
+from crm_to_meta.ledger.erasure import request_erasure
+from crm_to_meta_demo.airflow_process import airflow_environment
+from crm_to_meta_demo.environment import PROJECT_FOLDER, meta_connection_json
+from crm_to_meta_demo.sample_crm import build_transitions, fill_sample_crm, personal_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from crm_to_meta.pipeline import Pipeline
     from crm_to_meta.warehouse import Connection
-    from demo.embedded_postgres import EmbeddedPostgres
+    from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
 
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore")]
 
@@ -40,22 +35,25 @@ LEADS, SEED = 150, 7
 def run_command(
     postgres: EmbeddedPostgres, database: str, tmp_path: Path
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Start what a target of make starts, on the test's warehouse."""
+    """Start `python -m crm_to_meta_cli` with arguments, on the test's warehouse, outside of the project's folder."""
 
-    def run(command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, given: str = "", module: str = "crm_to_meta_cli", **settings: str) -> Any:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "META_"))}
         environment = {
             **inherited,
             "PYTHONPATH": airflow_environment({})["PYTHONPATH"],
             "PYTHONWARNINGS": "ignore",
             "CRM_TO_META_LOCAL": str(tmp_path),
+            "AIRFLOW_HOME": str(tmp_path / "airflow"),
             "AIRFLOW_CONN_WAREHOUSE": postgres.airflow_connection(database),
+            "AIRFLOW_CONN_META_CAPI": meta_connection_json({}, token="t"),
             **settings,
         }
         return subprocess.run(
-            [sys.executable, "-m", f"commands.{command}"],
-            env=environment,
-            cwd=PROJECT_FOLDER,
+            [sys.executable, "-m", module, *arguments],
+            env={name: value for name, value in environment.items() if value},
+            cwd=tmp_path,
+            input=given,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
@@ -63,23 +61,6 @@ def run_command(
         )
 
     return run
-
-
-@pytest.fixture
-def session(warehouse: Connection, pipeline: Pipeline) -> Session:
-    """A command's session within the test, which prints into a buffer."""
-    return Session(console=Console(file=io.StringIO(), width=110), pipeline=pipeline, warehouse=warehouse)
-
-
-def printed_by(
-    command: Callable[[Session], None], session: Session, monkeypatch: pytest.MonkeyPatch, **settings: str
-) -> str:
-    """Return what a command prints under settings."""
-    for name in ("FROM", "TO", "SETTLE", "RUN", "LEAD"):
-        monkeypatch.setenv(name, settings.get(name, ""))
-    with session.console.capture() as printed:
-        command(session)
-    return printed.get()
 
 
 def count_by_status(warehouse: Connection) -> dict[str, int]:
@@ -95,11 +76,11 @@ def cells_of(line: str) -> list[int]:
 def test_that_a_plan_foretells_the_backfill(
     run_command: Callable[..., Any], run_dag: Callable[..., Any], warehouse: Connection
 ) -> None:
-    """What `make plan` says of a day is what the run of that day then does; a day that is done is finished."""
+    """What `plan` says of a day is what the run of that day then does."""
     today = datetime.now(UTC).date()
     fill_sample_crm(warehouse, today, leads=LEADS, seed=SEED)
     days = [today - timedelta(days=number) for number in (5, 8)]
-    before = run_command("plan", FROM=str(days[1]), TO=str(days[0]))
+    before = run_command("plan", "--from", str(days[1]), "--to", str(days[0]))
     rows = {line.split()[0]: cells_of(line) for line in before.stdout.splitlines() if line.startswith("  20")}
     assert before.returncode == 0, before.stdout + before.stderr
     assert warehouse.execute("SELECT count(*) FROM capi.delivery").fetchone() == (0,)
@@ -122,26 +103,46 @@ def test_that_a_plan_foretells_the_backfill(
         warehouse.execute("DELETE FROM capi.delivery")
 
 
-@pytest.mark.parametrize("days", [{}, {"FROM": "yesterday"}, {"FROM": "2026-03-02", "TO": "2026-03-01"}])
-def test_that_a_plan_of_no_days_says_how_to_ask(
-    session: Session, monkeypatch: pytest.MonkeyPatch, days: dict[str, str]
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["plan"], "Say which days"),
+        (["plan", "--from", "yesterday"], "--from"),
+        (["plan", "--from", "2026-03-02", "--to", "2026-03-01"], "Say which days"),
+        (["doubts", "--settle", "yes"], "arrived"),
+        (["doubts", "--run", "20260301-00000000-1"], "--settle arrived --run KEY"),
+        (["erase"], "Say whom to forget"),
+        ([], "COMMAND"),
+    ],
+    ids=" ".join,
+)
+def test_that_wrong_usage_says_how_to_ask(
+    run_command: Callable[..., Any], warehouse: Connection, arguments: list[str], sentence: str
 ) -> None:
-    """Without days, or with days that are none, the command tells how it is used."""
-    for name in ("FROM", "TO"):
-        monkeypatch.setenv(name, days.get(name, ""))
+    """Wrong options end with 2 and a sentence, and touch nothing."""
+    done = run_command(*arguments)
 
-    with pytest.raises(ConfigurationError, match="make plan FROM="):
-        plan(session)
+    assert done.returncode == 2
+    assert sentence in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert warehouse.execute("SELECT to_regclass('capi.run')").fetchone() == (None,)
+
+
+def test_that_a_listing_of_doubts_changes_nothing(run_command: Callable[..., Any], warehouse: Connection) -> None:
+    """A listing in an empty database says that there is nothing yet, and makes no schema."""
+    listed = run_command("doubts")
+    settled = run_command("doubts", "--settle", "arrived")
+
+    assert (listed.returncode, settled.returncode) == (0, 0)
+    assert "No event of conversion_leads is in doubt" in listed.stdout
+    assert "nothing was changed" in settled.stdout
+    assert warehouse.execute("SELECT to_regclass('capi.run')").fetchone() == (None,)
 
 
 def test_that_doubts_are_listed_and_settled(
-    run_command: Callable[..., Any],
-    run_dag: Callable[..., Any],
-    warehouse: Connection,
-    session: Session,
-    monkeypatch: pytest.MonkeyPatch,
+    run_command: Callable[..., Any], run_dag: Callable[..., Any], warehouse: Connection
 ) -> None:
-    """A person sees what is in doubt, run by run, and settles it; a wrong word changes nothing."""
+    """A person sees what is in doubt, run by run, and settles it; make does the same."""
     today = datetime.now(UTC).date()
     fill_sample_crm(warehouse, today, leads=LEADS, seed=SEED)
     run_dag(date=str(today - timedelta(days=1)))
@@ -153,52 +154,154 @@ def test_that_doubts_are_listed_and_settled(
     (run_key,) = warehouse.execute("SELECT DISTINCT run_key FROM capi.delivery").fetchall()[0]
 
     listed = run_command("doubts")
-    refused = run_command("doubts", SETTLE="yes")
-    nothing, settled, after = (
-        printed_by(show_or_settle, session, monkeypatch, **settings)
-        for settings in ({"SETTLE": "send", "RUN": "another"}, {"SETTLE": "arrived", "RUN": run_key}, {})
-    )
+    nothing = run_command("doubts", "--settle", "send", "--run", "another")
+    settled = run_command(
+        "doubts", module="crm_to_meta_demo.command_line", SETTLE="arrived", RUN=run_key
+    )  # make doubts SETTLE=arrived RUN=...
+    after = run_command("doubts")
 
     assert run_key in listed.stdout
     assert f"{delivered:,}" in listed.stdout
-    assert (listed.returncode, refused.returncode) == (0, 2)
-    assert "SETTLE must be one of arrived, send" in refused.stdout
-    assert "Nothing is in doubt there" in nothing
-    assert f"{delivered:,} events are on record as delivered" in settled
-    assert "No event of conversion_leads is in doubt" in after
+    assert "python -m crm_to_meta_cli doubts --settle arrived --run KEY" in listed.stdout
+    assert (nothing.returncode, settled.returncode) == (1, 0), settled.stdout + settled.stderr
+    assert "Nothing was changed" in nothing.stdout
+    assert f"{delivered:,} events are on record as delivered" in settled.stdout
+    assert "No event of conversion_leads is in doubt" in after.stdout
     assert count_by_status(warehouse)["delivered"] == delivered
 
 
-def test_that_a_person_is_erased_by_command_and_by_dag(
-    run_command: Callable[..., Any],
-    run_dag: Callable[..., Any],
-    warehouse: Connection,
-    session: Session,
-    monkeypatch: pytest.MonkeyPatch,
+def test_that_a_preview_shows_exact_events(run_command: Callable[..., Any], warehouse: Connection) -> None:
+    """Counts and events of what a live run would send, without a token and without a ledger; no raw value is shown."""
+    today = datetime.now(UTC).date()
+    fill_sample_crm(warehouse, today, leads=LEADS, seed=SEED)
+    done = run_command(
+        "preview", AIRFLOW_CONN_META_CAPI=meta_connection_json({}, token=""), AIRFLOW_CONN_OTHER="postgres://x"
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "A live run of conversion_leads for" in done.stdout
+    assert "curl " in done.stdout
+    assert warehouse.execute("SELECT mode, state FROM capi.run").fetchall() == [("preview", "succeeded")]
+    assert warehouse.execute("SELECT count(*) FROM capi.delivery").fetchone() == (0,)
+    assert [
+        value for value in personal_values(build_transitions(today, leads=LEADS, seed=SEED)) if value in done.stdout
+    ] == []
+
+
+def test_that_a_check_tells_what_works(run_command: Callable[..., Any], warehouse: Connection) -> None:
+    """A line for each part; the exit code is 1 where one fails."""
+    fill_sample_crm(warehouse, datetime.now(UTC).date(), leads=LEADS, seed=SEED)
+    unreachable = meta_connection_json({}, token="t", base_url="http://127.0.0.1:9")
+    done = run_command("check", AIRFLOW_CONN_META_CAPI=unreachable)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"ok +source table", done.stdout)
+    assert re.search(r"FAILED +Meta", done.stdout)
+
+
+def test_that_a_connection_is_found_in_the_metadata_database(
+    run_command: Callable[..., Any], postgres: EmbeddedPostgres, database: str, tmp_path: Path
 ) -> None:
-    """`make erase` and the DAG do the same: the lead is gone, and the counts of the run are as they were."""
+    """Commands look where the DAG looks: connections that somebody added under Admin > Connections are found."""
+    home = {"AIRFLOW_HOME": str(tmp_path / "airflow"), "AIRFLOW_CONN_WAREHOUSE": ""}
+    airflow = run_command("db", "migrate", module="airflow", **home)
+    added = run_command(
+        "connections",
+        "add",
+        "warehouse",
+        "--conn-json",
+        postgres.airflow_connection(database),
+        module="airflow",
+        **home,
+    )
+    found = run_command("doubts", **home)
+
+    assert (airflow.returncode, added.returncode) == (0, 0), airflow.stderr + added.stdout + added.stderr
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "No event of conversion_leads is in doubt" in found.stdout
+
+
+def test_that_a_connection_is_found_in_a_secrets_backend(
+    run_command: Callable[..., Any], postgres: EmbeddedPostgres, database: str, tmp_path: Path
+) -> None:
+    """So are connections of a secrets backend, here a file."""
+    secrets = tmp_path / "secrets.json"
+    secrets.write_text(json.dumps({"warehouse": json.loads(postgres.airflow_connection(database))}))
+    backend = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
+    found = run_command(
+        "doubts",
+        AIRFLOW_CONN_WAREHOUSE="",
+        AIRFLOW__SECRETS__BACKEND=backend,
+        AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps({"connections_file_path": str(secrets)}),
+    )
+
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "No event of conversion_leads is in doubt" in found.stdout
+
+
+def test_that_a_missing_connection_says_where_to_put_it(run_command: Callable[..., Any]) -> None:
+    """One sentence, no traceback."""
+    done = run_command("doubts", AIRFLOW_CONN_WAREHOUSE="")
+
+    assert done.returncode == 1
+    assert "AIRFLOW_CONN_WAREHOUSE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("plan", "--from", "2026-03-01"), ("doubts",)], ids=["plan", "doubts"])
+def test_that_commands_start_in_the_image(
+    run_command: Callable[..., Any], warehouse: Connection, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """With what the Dockerfile copies, and nothing else on the path: the demo is not there."""
+    fill_sample_crm(warehouse, datetime.now(UTC).date(), leads=10, seed=SEED)
+    image = copy_as_docker_does(tmp_path / "image")
+    done = run_command(*arguments, PYTHONPATH=f"{image / 'include'}:{image / 'plugins'}")
+
+    assert not (image / "include/crm_to_meta_demo").exists()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "conversion_leads" in done.stdout
+
+
+def copy_as_docker_does(image: Path) -> Path:
+    """Copy the folders that the Dockerfile copies, without what .dockerignore leaves out."""
+    dockerfile = (PROJECT_FOLDER / "Dockerfile").read_text()
+    ignored = [line for line in (PROJECT_FOLDER / ".dockerignore").read_text().splitlines() if "/" in line]
+    for source, target in re.findall(r"^COPY \S+ (\w+) /opt/airflow/(\w+)$", dockerfile, re.MULTILINE):
+        shutil.copytree(PROJECT_FOLDER / source, image / target, ignore=shutil.ignore_patterns("__pycache__"))
+    for pattern in ignored:
+        if not pattern.startswith("**"):
+            shutil.rmtree(image / pattern)
+    return image
+
+
+def test_that_a_person_is_erased_by_command_and_by_dag(
+    run_command: Callable[..., Any], run_dag: Callable[..., Any], warehouse: Connection
+) -> None:
+    """`erase` and the DAG do the same: the lead is gone, and the counts of the run are as they were."""
     today = datetime.now(UTC).date()
     fill_sample_crm(warehouse, today, leads=LEADS, seed=SEED)
     run_dag(date=str(today - timedelta(days=1)))
     before = count_by_status(warehouse)
-    first, second = (
+    first, second, third = (
         str(lead)
         for (lead,) in warehouse.execute(
-            "SELECT lead_id FROM capi.delivery WHERE status = 'delivered' AND lead_id IS NOT NULL ORDER BY 1 LIMIT 2"
+            "SELECT lead_id FROM capi.delivery WHERE status = 'delivered' AND lead_id IS NOT NULL ORDER BY 1 LIMIT 3"
         )
     )
 
-    by_command = run_command("erase", LEAD=first)
+    by_option = run_command("erase", "--lead", first)
+    by_pipe = run_command("erase", given=f"{third}\n")
     request_erasure(warehouse, second)
     by_dag = run_dag_of_erasures(run_dag)
 
-    assert by_command.returncode == 0, by_command.stdout + by_command.stderr
-    assert "Request 1 is done" in by_command.stdout
-    assert first not in by_command.stdout
-    with pytest.raises(ConfigurationError, match="make erase LEAD="):
-        printed_by(erase, session, monkeypatch)
+    assert (by_option.returncode, by_pipe.returncode) == (0, 0), by_option.stderr + by_pipe.stderr
+    assert "request 1 is done" in by_option.stdout
+    assert first not in by_option.stdout
+    assert third not in by_pipe.stdout
     assert by_dag.state == "success"
-    left = warehouse.execute("SELECT count(*) FROM capi.delivery WHERE lead_id::text IN (%s, %s)", [first, second])
+    left = warehouse.execute(
+        "SELECT count(*) FROM capi.delivery WHERE lead_id::text IN (%s, %s, %s)", [first, second, third]
+    )
     assert left.fetchone() == (0,)
     assert count_by_status(warehouse) == before
     assert warehouse.execute("SELECT count(*) FROM capi.erasure WHERE done_at IS NULL").fetchone() == (0,)

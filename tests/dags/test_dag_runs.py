@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crm_to_meta.models import event_id_of
-from demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
+from crm_to_meta_demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from conftest import AirflowHome
 
     from crm_to_meta.warehouse import Connection
-    from demo.meta_stand_in.testing import StandIn
+    from crm_to_meta_demo.meta_stand_in.testing import StandIn
 
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore")]
 

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crm_to_meta.errors import ConfigurationError, PipelineFileError
-from crm_to_meta.extract import extract
+from crm_to_meta.extract.step import extract
 from crm_to_meta.models import DagRunFacts, Mode, Window
-from demo.airflow_process import airflow_environment
-from demo.environment import PROJECT_FOLDER, meta_connection_json, read_options
-from demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
+from crm_to_meta_demo.airflow_process import airflow_environment
+from crm_to_meta_demo.environment import PROJECT_FOLDER, meta_connection_json, read_options
+from crm_to_meta_demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from crm_to_meta.warehouse import Connection
-    from demo.embedded_postgres import EmbeddedPostgres
-    from demo.meta_stand_in.testing import StandIn
+    from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
+    from crm_to_meta_demo.meta_stand_in.testing import StandIn
 
 pytestmark = pytest.mark.airflow
 
@@ -53,7 +53,7 @@ def own_parts(postgres: EmbeddedPostgres, database: str, stand_in: StandIn) -> d
 
 
 def run_make_run(
-    local: Path, settings: Mapping[str, str], *, module: str = "demo.run"
+    local: Path, settings: Mapping[str, str], *, command: str = "crm_to_meta_demo.run"
 ) -> subprocess.CompletedProcess[str]:
     """Start what `make run`, or another command, starts, with a home and a local folder of its own."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "META_"))}
@@ -63,9 +63,9 @@ def run_make_run(
         "CRM_TO_META_LOCAL": str(local),
         **settings,
     }
-    command = [sys.executable, "-m", module]
+    arguments = [sys.executable, "-m", *command.split()]
     return subprocess.run(
-        command, env=environment, cwd=PROJECT_FOLDER, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        arguments, env=environment, cwd=PROJECT_FOLDER, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
 
 
@@ -159,8 +159,10 @@ def test_that_the_check_tells_what_works_and_what_does_not(
     wrong = {**own_parts, "AIRFLOW_CONN_META_CAPI": meta_connection_json({}, token="bad", base_url=stand_in.base_url)}
     nowhere = json.dumps({"conn_type": "postgres", "host": "127.0.0.1", "port": 9, "password": "pw-not-shown"})
 
-    good = run_make_run(local, own_parts, module="commands.check")
-    bad = run_make_run(local, {**wrong, "AIRFLOW_CONN_WAREHOUSE": nowhere}, module="commands.check")
+    good = run_make_run(local, own_parts, command="crm_to_meta_demo.command_line check")
+    bad = run_make_run(
+        local, {**wrong, "AIRFLOW_CONN_WAREHOUSE": nowhere}, command="crm_to_meta_demo.command_line check"
+    )
     lines = [line.split(maxsplit=1)[0] for line in good.stdout.splitlines() if line.startswith("  ")]
 
     assert (good.returncode, lines) == (0, ["ok"] * 5)

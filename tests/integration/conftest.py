@@ -10,16 +10,16 @@ import pytest
 from daily_run import Company, configured
 from psycopg import sql
 
-from crm_to_meta.warehouse import migrate
-from demo.meta_stand_in.testing import StandIn, running_stand_in
+from crm_to_meta.ledger.schema import migrate
+from crm_to_meta_demo.meta_stand_in.testing import StandIn, running_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta.warehouse import Connection
-    from demo.embedded_postgres import EmbeddedPostgres
+    from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
 
 
 # In order, so that tests can say which request is the n-th; test_concurrency.py is about several at a time.

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from crm_to_meta.audit import Audit, audit
+from crm_to_meta.audit.step import Audit, audit
 from crm_to_meta.errors import CrmToMetaError, DeliveryIncompleteError
-from crm_to_meta.extract import Extraction, extract
-from crm_to_meta.load import Loading, load
-from crm_to_meta.meta_client import MetaClient, MetaSettings
+from crm_to_meta.extract.step import Extraction, extract
+from crm_to_meta.load.step import Loading, load
+from crm_to_meta.meta.client import MetaClient, MetaSettings
 from crm_to_meta.models import DagRunFacts, Mode, Shard, Status, Window, event_id_of, staging_table_of
-from crm_to_meta.pipeline import Pipeline
-from crm_to_meta.transform import Transformation, transform
+from crm_to_meta.pipeline.settings import Pipeline
+from crm_to_meta.transform.step import Transformation, transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    from crm_to_meta.validate import Validation
+    from crm_to_meta.validate.step import Validation
     from crm_to_meta.warehouse import Connection
-    from demo.meta_stand_in.testing import StandIn
+    from crm_to_meta_demo.meta_stand_in.testing import StandIn
 
 CRM_NAME = "Codex CRM"
 SOURCE_COLUMNS = {
@@ -199,7 +199,7 @@ class Company:
 
     def validate(self, run_key: str) -> Validation:
         """Run the step; without `judges_rows` it finds every row sound."""
-        from crm_to_meta.validate import Validation, plan_shards, validate
+        from crm_to_meta.validate.step import Validation, plan_shards, validate
 
         if not self.judges_rows:
             rows = self.run_row(run_key)["staged"]

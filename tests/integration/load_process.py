@@ -26,10 +26,10 @@ WORKER = """
 import json, sys
 from datetime import datetime
 import psycopg
-from crm_to_meta.load import load
-from crm_to_meta.meta_client import MetaClient, MetaSettings
+from crm_to_meta.load.step import load
+from crm_to_meta.meta.client import MetaClient, MetaSettings
 from crm_to_meta.models import Mode, Shard
-from crm_to_meta.pipeline import Pipeline
+from crm_to_meta.pipeline.settings import Pipeline
 
 given = json.load(sys.stdin)
 with psycopg.connect(given["database"], autocommit=True) as connection, MetaClient(

@@ -14,7 +14,7 @@ from crm_to_meta.models import Mode, Status, staging_table_of, verdict_table_of
 from crm_to_meta.warehouse import execute
 
 if TYPE_CHECKING:
-    from crm_to_meta.audit import Audit
+    from crm_to_meta.audit.step import Audit
     from crm_to_meta.models import Shard
     from crm_to_meta.warehouse import Connection, Cursor
 
@@ -198,7 +198,7 @@ def test_interrupted_audit_leaves_the_run_open(company: Company, monkeypatch: py
         raise SystemExit(137)
 
     with monkeypatch.context() as patched:
-        patched.setattr("crm_to_meta.audit._record", die)
+        patched.setattr("crm_to_meta.audit.step._record", die)
         with pytest.raises(SystemExit):
             company.audit(shard.run_key)
     state_after_kill = company.run_row(shard.run_key)["state"]
@@ -230,7 +230,7 @@ def test_nothing_is_sent_once_audit_has_begun(company: Company, monkeypatch: pyt
                 return error.sqlstate
         return None
 
-    monkeypatch.setattr("crm_to_meta.audit.execute", wake_up)
+    monkeypatch.setattr("crm_to_meta.audit.step.execute", wake_up)
     with pytest.raises(DeliveryIncompleteError):
         company.audit(shard.run_key)
 

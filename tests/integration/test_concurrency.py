@@ -21,15 +21,15 @@ from crm_to_meta.errors import (
     RateLimitedError,
     RunTakenOverError,
 )
-from crm_to_meta.journal import Journal
-from crm_to_meta.load import load
-from crm_to_meta.meta_client import MetaClient, MetaSettings
+from crm_to_meta.load.journal import Journal
+from crm_to_meta.load.step import load
+from crm_to_meta.meta.client import MetaClient, MetaSettings
 from crm_to_meta.models import Mode, Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crm_to_meta.meta_answers import Answer
+    from crm_to_meta.meta.answers import Answer
 
 LANES = 8
 PATIENCE_S = 60

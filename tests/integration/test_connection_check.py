@@ -11,9 +11,9 @@ import pytest
 from daily_run import CRM_NAME, Company, create_source
 from psycopg import sql
 
-from crm_to_meta.chunks import build_body
-from crm_to_meta.connection_check import Finding, build_probe, check_meta, check_warehouse
-from crm_to_meta.meta_client import MetaClient, MetaSettings
+from crm_to_meta.check.checks import Finding, build_probe, check_meta, check_warehouse
+from crm_to_meta.meta.body import build_body
+from crm_to_meta.meta.client import MetaClient, MetaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

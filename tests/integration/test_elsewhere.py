@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from crm_to_meta.doubts import Decision, settle_doubts
-from crm_to_meta.elsewhere import Elsewhere, Situation, describe_elsewhere
+from crm_to_meta.audit.elsewhere import Elsewhere, Situation, describe_elsewhere
 from crm_to_meta.errors import DeliveryIncompleteError, HeldElsewhereError, MetaUnavailableError
+from crm_to_meta.ledger.doubts import Decision, settle_doubts
 from crm_to_meta.models import Mode
 from crm_to_meta.report import render_report
-from demo.summary import print_summary
+from crm_to_meta_demo.summary import print_summary
 
 if TYPE_CHECKING:
     from daily_run import Company, Day

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from demo.embedded_postgres import running_postgres
+from crm_to_meta_demo.embedded_postgres import running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

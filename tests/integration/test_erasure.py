@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg import sql
 
-from crm_to_meta.erasure import erase_requested, request_erasure
 from crm_to_meta.errors import ConfigurationError
+from crm_to_meta.ledger.erasure import erase_requested, request_erasure
 from crm_to_meta.models import Mode, Status
 
 if TYPE_CHECKING:

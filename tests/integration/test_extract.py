@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from crm_to_meta.errors import SourceError, WarehouseError
-from crm_to_meta.extract import extract
+from crm_to_meta.extract.step import extract
 from crm_to_meta.models import Mode, event_id_of, staging_table_of
 
 if TYPE_CHECKING:

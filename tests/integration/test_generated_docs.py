@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from generate import list_pages, render_page, render_parts
 
-from crm_to_meta.warehouse import migrate
+from crm_to_meta.ledger.schema import migrate
 
 if TYPE_CHECKING:
     from crm_to_meta.warehouse import Connection

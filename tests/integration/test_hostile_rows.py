@@ -9,7 +9,7 @@ import pytest
 from daily_run import assert_conserved, create_source, insert_transitions
 
 from crm_to_meta.errors import ConfigurationError, SourceError
-from crm_to_meta.pipeline import OwnRule
+from crm_to_meta.pipeline.settings import OwnRule
 
 if TYPE_CHECKING:
     from daily_run import Company, Row

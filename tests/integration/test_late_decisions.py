@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from crm_to_meta.doubts import Decision, list_doubts, settle_doubts
 from crm_to_meta.errors import CredentialsError, DeliveryIncompleteError, MetaUnavailableError
-from crm_to_meta.extract import extract
-from crm_to_meta.load import load
+from crm_to_meta.extract.step import extract
+from crm_to_meta.ledger.doubts import Decision, list_doubts, settle_doubts
+from crm_to_meta.load.step import load
 from crm_to_meta.models import Mode, Shard, Status, staging_table_of
 
 if TYPE_CHECKING:

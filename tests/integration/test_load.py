@@ -19,14 +19,14 @@ from crm_to_meta.errors import (
     RateLimitedError,
     RunTakenOverError,
 )
-from crm_to_meta.journal import Journal
-from crm_to_meta.meta_client import MetaClient, MetaSettings
+from crm_to_meta.load.journal import Journal
+from crm_to_meta.meta.client import MetaClient, MetaSettings
 from crm_to_meta.models import Mode, Shard, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crm_to_meta.meta_answers import Answer
+    from crm_to_meta.meta.answers import Answer
 
 TOO_OLD = 2804003
 SUBCODES = (2804019, 2804050, 2804003, 2804004, 2804009, 2804043)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from demo.meta_stand_in.journal import JournalError
-from demo.meta_stand_in.testing import StandIn, running_stand_in
+from crm_to_meta_demo.meta_stand_in.journal import JournalError
+from crm_to_meta_demo.meta_stand_in.testing import StandIn, running_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -825,7 +825,7 @@ def test_the_server_starts_and_stops_cleanly(tmp_path: Path, number: signal.Sign
 def start_server(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A stand-in in a process of its own, once it has printed its one line; it is gone after the block in any case."""
     environment = os.environ | {"PYTHONPATH": str(INCLUDE), "META_STAND_IN_TOKENS": "other, from-environment"}
-    command = [sys.executable, "-m", "demo.meta_stand_in.server", *arguments]
+    command = [sys.executable, "-m", "crm_to_meta_demo.meta_stand_in.server", *arguments]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
@@ -838,7 +838,7 @@ def start_server(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_other_hosts_are_refused() -> None:
     """It listens on the loopback address and on nothing else."""
-    command = [sys.executable, "-m", "demo.meta_stand_in.server", "--host", "0.0.0.0"]
+    command = [sys.executable, "-m", "crm_to_meta_demo.meta_stand_in.server", "--host", "0.0.0.0"]
     environment = os.environ | {"PYTHONPATH": str(INCLUDE)}
     ended = subprocess.run(command, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
 

@@ -10,14 +10,14 @@ import pytest
 from psycopg import sql
 
 from crm_to_meta.errors import ConfigurationError, WarehouseError
+from crm_to_meta.ledger.schema import MIGRATIONS_FOLDER, migrate
 from crm_to_meta.models import Mode, Reason, Status
-from crm_to_meta.warehouse import MIGRATIONS_FOLDER, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crm_to_meta.warehouse import Connection
-    from demo.embedded_postgres import EmbeddedPostgres
+    from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
 
 MIGRATIONS = sorted(path.stem for path in MIGRATIONS_FOLDER.glob("*.sql"))
 PUBLIC_TABLES = ("delivery", "request", "run", "quality", "erasure")

@@ -9,7 +9,7 @@ import pytest
 from daily_run import assert_conserved
 
 from crm_to_meta.errors import BatchRefusedError, DeliveryIncompleteError, PipelineFileError
-from crm_to_meta.pipeline import load_pipeline
+from crm_to_meta.pipeline.settings import load_pipeline
 
 if TYPE_CHECKING:
     from pathlib import Path

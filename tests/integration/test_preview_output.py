@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from daily_run import CRM_NAME, SOURCE_COLUMNS, create_source, events_of
 
-from crm_to_meta.meta_client import MetaSettings
+from crm_to_meta.meta.client import MetaSettings
 from crm_to_meta.models import Mode
-from crm_to_meta.preview import describe_preview
+from crm_to_meta.report.preview import describe_preview
 
 if TYPE_CHECKING:
     from daily_run import Company

@@ -12,10 +12,10 @@ from daily_run import CRM_NAME, Company
 from psycopg import sql
 
 from crm_to_meta.errors import CrmToMetaError, WarehouseError
-from crm_to_meta.meta_client import MetaClient, MetaSettings
+from crm_to_meta.meta.client import MetaClient, MetaSettings
 from crm_to_meta.models import Mode, staging_table_of
 from crm_to_meta.report import render_report
-from demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
+from crm_to_meta_demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable

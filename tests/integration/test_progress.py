@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from demo.progress import SendingProgress
+from crm_to_meta_demo.progress import SendingProgress
 
 if TYPE_CHECKING:
     import pytest
@@ -16,7 +16,7 @@ def test_long_load_tells_how_far_it_is(
     company: Company, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events done and to be done, rate, time left and requests; whatever became of the events, all are counted."""
-    monkeypatch.setattr("crm_to_meta.load_progress.TELL_EVERY_S", 0.0)
+    monkeypatch.setattr("crm_to_meta.load.progress.TELL_EVERY_S", 0.0)
     caplog.set_level(logging.INFO, "crm_to_meta")
     company.judges_rows = False
     ids = company.record_sound(35)

@@ -14,9 +14,9 @@ from daily_run import assert_conserved, assert_ledger_matches_meta
 from load_process import kill, start_worker, wait_until
 
 from crm_to_meta.errors import AllRefusedError, DeliveryIncompleteError, MetaUnavailableError, RunTakenOverError
-from crm_to_meta.isolation import PROBES
-from crm_to_meta.journal import Journal
-from crm_to_meta.load import load
+from crm_to_meta.load.isolation import PROBES
+from crm_to_meta.load.journal import Journal
+from crm_to_meta.load.step import load
 from crm_to_meta.models import Mode
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ def test_other_shards_do_not_speak_for_a_permission_that_is_gone(company: Compan
 def test_other_shard_speaks_for_an_event_that_was_refused_before(
     company: Company, monkeypatch: pytest.MonkeyPatch, *, is_after: bool, fate: tuple[str, str | None]
 ) -> None:
-    """What another shard sent after a refusal, and Meta took, shows that no permission was missing; earlier ones not."""
+    """What another shard sent after a refusal, and Meta took, shows that no permission was missing."""
     company.configure(delivery={"shard_chunks": 1, "chunk_size": 1})
     ids = company.record_sound(2)
     first, second = company.prepare().shards
@@ -434,7 +434,7 @@ def test_bad_chunk_holds_up_no_good_one(company: Company) -> None:
 
 def test_chunks_of_bad_events_have_a_share_of_requests(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Meta takes others, a bad chunk is searched within a share of requests; the next try finishes the search."""
-    monkeypatch.setattr("crm_to_meta.load.MOST_ISOLATING_REQUESTS", 30)
+    monkeypatch.setattr("crm_to_meta.load.step.MOST_ISOLATING_REQUESTS", 30)
     company.configure(delivery={"chunk_size": 100})
     ids = company.record_sound(200)
     company.stand_in.set_settings(poisoned_event_ids=dict.fromkeys(ids[:100], 2804050))
@@ -461,7 +461,7 @@ def test_share_that_is_just_enough_is_enough(company: Company, monkeypatch: pyte
     company.configure(delivery={"chunk_size": 30})
     shares = [1_000]
     for _ in range(2):
-        monkeypatch.setattr("crm_to_meta.load.MOST_ISOLATING_REQUESTS", shares[-1])
+        monkeypatch.setattr("crm_to_meta.load.step.MOST_ISOLATING_REQUESTS", shares[-1])
         ids = company.record_sound(60)
         company.stand_in.set_settings(poisoned_event_ids=dict.fromkeys(ids[:30], 2804050))
         day = company.run_day()

@@ -14,19 +14,19 @@ import pytest
 from daily_run import Company, configured
 
 from crm_to_meta.errors import ConfigurationError, CredentialsError
+from crm_to_meta.ledger.schema import migrate
 from crm_to_meta.models import Mode, Status
 from crm_to_meta.report import render_report
 from crm_to_meta.report.view import HIDDEN_STAGE
-from crm_to_meta.warehouse import migrate
-from demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
+from crm_to_meta_demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from crm_to_meta.pipeline import Pipeline
+    from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta.warehouse import Connection
-    from demo.embedded_postgres import EmbeddedPostgres
-    from demo.meta_stand_in.testing import StandIn
+    from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
+    from crm_to_meta_demo.meta_stand_in.testing import StandIn
 
 LEADS = 600
 VOID_TAGS = {"meta", "br"}
@@ -175,7 +175,7 @@ class Sample:
 @pytest.fixture(scope="module")
 def sample(postgres: EmbeddedPostgres, meta: StandIn) -> Iterator[Sample]:
     """A live run over the sample CRM, in which Meta does not know some of the leads."""
-    from crm_to_meta.pipeline import PIPELINES_FOLDER, load_pipeline
+    from crm_to_meta.pipeline.settings import PIPELINES_FOLDER, load_pipeline
 
     postgres.create_database("report_sample")
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from crm_to_meta.errors import LawBrokenError
-from crm_to_meta.retention import MAX_RUNS_AT_ONCE, clear_old_records
+from crm_to_meta.ledger.retention import MAX_RUNS_AT_ONCE, clear_old_records
 
 if TYPE_CHECKING:
     from daily_run import Company

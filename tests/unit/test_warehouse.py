@@ -17,17 +17,17 @@ import pytest
 from psycopg import sql
 
 from crm_to_meta.errors import RetryableError, WarehouseError
-from crm_to_meta.extract import _stage_rows
+from crm_to_meta.extract.step import _stage_rows
+from crm_to_meta.ledger.schema import MIGRATIONS_FOLDER
 from crm_to_meta.models import DagRunFacts, Mode, Window
-from crm_to_meta.pipeline import REQUIRED_FIELDS, SOURCE_FIELDS, Pipeline, Source
-from crm_to_meta.warehouse import MIGRATIONS_FOLDER, SQL_FOLDER, compose, execute, table, translated
+from crm_to_meta.pipeline.settings import REQUIRED_FIELDS, SOURCE_FIELDS, Pipeline, Source
+from crm_to_meta.warehouse import PACKAGE_FOLDER, compose, execute, table, translated
 
 if TYPE_CHECKING:
     from crm_to_meta.warehouse import Connection
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
-STATEMENTS = sorted(path.stem for path in SQL_FOLDER.glob("*.sql"))
-STEPS = ["extract", "validate", "transform", "load", "audit"]
+STATEMENTS = sorted(f"{path.parents[1].name}/{path.stem}" for path in PACKAGE_FOLDER.glob("*/sql/*.sql"))
 
 
 class Call(NamedTuple):
@@ -69,7 +69,8 @@ CALLS = find_calls()
 
 def text_of(statement: str) -> str:
     """Return the text of a statement's file."""
-    return (SQL_FOLDER / f"{statement}.sql").read_text(encoding="utf-8")
+    folder, name = statement.split("/")
+    return (PACKAGE_FOLDER / folder / "sql" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def identifiers_of(statement: str) -> set[str]:
@@ -133,28 +134,6 @@ def test_a_file_holds_one_statement(statement: str) -> None:
     assert ";" not in without_comments.rstrip().removesuffix(";")
 
 
-@pytest.mark.parametrize("statement", STATEMENTS)
-def test_a_file_is_named_by_who_uses_it(statement: str) -> None:
-    """A step's statements begin with the name of the step, in the step's own words."""
-    prefix = statement.partition("_")[0]
-
-    assert prefix in {
-        *STEPS,
-        "check",
-        "migrate",
-        "drop",
-        "lock",
-        "preview",
-        "record",
-        "report",
-        "abandon",
-        "retention",
-        "erase",
-        "doubts",
-        "plan",
-    }
-
-
 @pytest.mark.parametrize("path", sorted(MIGRATIONS_FOLDER.glob("*")), ids=lambda path: path.name)
 def test_migrations_are_numbered(path: Path) -> None:
     """Their names sort in the order in which they are applied."""
@@ -197,7 +176,7 @@ def test_a_statement_is_run_with_its_names_and_parameters() -> None:
     """Names are quoted into the text; values go to the driver apart from it."""
     fake = FakeConnection()
 
-    cursor = execute(as_connection(fake), "drop_table", {"a": 1}, table=table('x"y'))
+    cursor = execute(as_connection(fake), "ledger/drop_table", {"a": 1}, table=table('x"y'))
 
     assert cursor.rowcount == 7
     assert [parameters for _, parameters in fake.executed] == [{"a": 1}]
@@ -246,10 +225,10 @@ def test_a_table_is_one_of_ours_or_of_a_named_schema() -> None:
 def test_a_failure_names_the_statement_and_never_a_value(error: psycopg.Error) -> None:
     """PostgreSQL quotes values; what goes on is the statement's name, the error's class and its SQLSTATE."""
     with pytest.raises(WarehouseError) as failure:
-        execute(as_connection(FakeConnection(error)), "migrate_exists")
+        execute(as_connection(FakeConnection(error)), "ledger/migrate_exists")
 
     assert str(failure.value) == (
-        f"migrate_exists: the warehouse answered {type(error).__name__} (SQLSTATE {error.sqlstate or 'none'}); "
+        f"ledger/migrate_exists: the warehouse answered {type(error).__name__} (SQLSTATE {error.sqlstate or 'none'}); "
         "its server log has the full message."
     )
     assert failure.value.sqlstate == error.sqlstate
@@ -258,7 +237,7 @@ def test_a_failure_names_the_statement_and_never_a_value(error: psycopg.Error) -
 
 def test_a_failure_of_the_warehouse_is_worth_a_retry() -> None:
     """Airflow tries again, with its own delay."""
-    failure = translated(psycopg.errors.SerializationFailure("x"), "load_end_request")
+    failure = translated(psycopg.errors.SerializationFailure("x"), "load/end_request")
 
     assert isinstance(failure, RetryableError)
     assert failure.retry_after_s is None
@@ -268,4 +247,4 @@ def test_a_failure_of_the_warehouse_is_worth_a_retry() -> None:
 def test_only_errors_of_the_driver_are_translated() -> None:
     """A defect of ours shows itself as it is."""
     with pytest.raises(KeyError):
-        execute(as_connection(FakeConnection()), "drop_table")
+        execute(as_connection(FakeConnection()), "ledger/drop_table")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from crm_to_meta.elsewhere import Elsewhere
+from crm_to_meta.audit.elsewhere import Elsewhere
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.models import Mode, Reason, Status
 from crm_to_meta.warehouse import Connection, Cursor, execute
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 MAX_FAILED_REQUESTS: Final = 20
 MAX_RUNS: Final = 30
-NO_STAGE: Final = "(none)"  # audit_count_ledger.sql
-ALL_STAGES: Final = "(sent)"  # audit_count_chunks.sql: what was sent of a test run
-NOT_TRANSFORMED: Final = "(not transformed)"  # audit_count_chunks.sql
+NO_STAGE: Final = "(none)"  # audit/sql/count_ledger.sql
+ALL_STAGES: Final = "(sent)"  # audit/sql/count_chunks.sql: what was sent of a test run
+NOT_TRANSFORMED: Final = "(not transformed)"  # audit/sql/count_chunks.sql
 
 StageCounts = dict[str, dict[Status, int]]
 
@@ -203,8 +203,8 @@ def read_facts(connection: Connection, run_key: str) -> Facts:
         per_field = figures.get("fields", {})
     else:
         counts, by_stage, by_reason = _count_so_far(connection, run)
-        per_field = _single(execute(connection, "audit_sum_fields", scope)) or {}
-    past_runs = [PastRun(*found) for found in execute(connection, "report_list_runs", latest)]
+        per_field = _single(execute(connection, "audit/sum_fields", scope)) or {}
+    past_runs = [PastRun(*found) for found in execute(connection, "report/list_runs", latest)]
     shown_runs = {"run_keys": [past.run_key for past in past_runs]}
     return Facts(
         run=run,
@@ -212,20 +212,20 @@ def read_facts(connection: Connection, run_key: str) -> Facts:
         by_stage=by_stage,
         by_reason=by_reason,
         fields=per_field,
-        accepted=int(_single(execute(connection, "report_count_accepted", scope))),
-        rules=[Rule(*found) for found in execute(connection, "report_list_quality", scope)],
-        outcomes=[Outcome(*found) for found in execute(connection, "report_count_outcomes", scope)],
-        answers=[MetaAnswer(*found) for found in execute(connection, "report_count_answers", scope)],
-        durations=Durations(*execute(connection, "report_measure_requests", scope).fetchall()[0]),
-        failed_requests=[FailedRequest(*found) for found in execute(connection, "report_list_failed_requests", worst)],
+        accepted=int(_single(execute(connection, "report/count_accepted", scope))),
+        rules=[Rule(*found) for found in execute(connection, "report/list_quality", scope)],
+        outcomes=[Outcome(*found) for found in execute(connection, "report/count_outcomes", scope)],
+        answers=[MetaAnswer(*found) for found in execute(connection, "report/count_answers", scope)],
+        durations=Durations(*execute(connection, "report/measure_requests", scope).fetchall()[0]),
+        failed_requests=[FailedRequest(*found) for found in execute(connection, "report/list_failed_requests", worst)],
         past_runs=past_runs,
-        rule_results=[RuleResult(*found) for found in execute(connection, "report_list_rule_results", shown_runs)],
+        rule_results=[RuleResult(*found) for found in execute(connection, "report/list_rule_results", shown_runs)],
         elsewhere=[Elsewhere.from_json(kept) for kept in figures.get("elsewhere", ())],
     )
 
 
 def _read_run(connection: Connection, run_key: str) -> tuple[Run, dict[str, Any]]:
-    cursor = execute(connection, "report_read_run", {"run_key": run_key})
+    cursor = execute(connection, "report/read_run", {"run_key": run_key})
     found = cursor.fetchone()
     if found is None:
         raise ConfigurationError(
@@ -245,10 +245,10 @@ def _count_so_far(connection: Connection, run: Run) -> tuple[dict[Status, int], 
     by_stage: StageCounts = {}
     by_reason: dict[str, int] = {}
     if run.mode is not Mode.LIVE:
-        outcomes = {outcome: int(events) for outcome, _, events in execute(connection, "report_count_outcomes", scope)}
+        outcomes = {outcome: int(events) for outcome, _, events in execute(connection, "report/count_outcomes", scope)}
         counts[Status.DELIVERED] = outcomes.get("delivered", 0)
         return counts, by_stage, by_reason
-    for stage, found, reason, number in execute(connection, "audit_count_ledger", scope):
+    for stage, found, reason, number in execute(connection, "audit/count_ledger", scope):
         status = Status(found)
         counts[status] += number
         per_status = by_stage.setdefault(stage, {})

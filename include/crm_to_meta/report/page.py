@@ -1,7 +1,7 @@
 """The report of a run: a run key in, one self-contained HTML page of counts, ids and names out.
 
 The page loads nothing, runs nothing and holds no value of a row. Facts are read by `facts`, put into words by
-`verdict` and into shape by `view` and `trend`, and set by `templates/report.html`.
+`headline` and into shape by `view` and `trend`, and set by `templates/report.html`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from psycopg.pq import TransactionStatus
 
-from crm_to_meta.report import verdict as words
-from crm_to_meta.report import view
+from crm_to_meta.report import headline, view
 from crm_to_meta.report.facts import MAX_FAILED_REQUESTS, read_facts
 from crm_to_meta.report.trend import trend_of
 from crm_to_meta.report.words import MODE_WORDS, OUTCOME_WORDS, STATE_NAMES
@@ -43,7 +42,7 @@ def render_report(connection: Connection, run_key: str) -> str:
     is_free = connection.info.transaction_status == TransactionStatus.IDLE
     with connection.transaction():
         if is_free:
-            execute(connection, "report_begin_snapshot")
+            execute(connection, "report/begin_snapshot")
         facts = read_facts(connection, run_key)
     return _environment().get_template("report.html").render(_shown(facts))
 
@@ -92,7 +91,7 @@ def _environment() -> Environment:
         "percent": percent,
         "duration": duration,
         "prose": prose,
-        "moment": words.moment_in_words,
+        "moment": headline.moment_in_words,
     }
     return environment
 
@@ -107,9 +106,9 @@ def _shown(facts: Facts) -> dict[str, Any]:
         "facts": facts,
         "run": run,
         "utc": UTC,
-        "verdict": words.verdict_of(facts),
-        "notices": words.notices_of(facts),
-        "window": words.window_of(facts),
+        "verdict": headline.verdict_of(facts),
+        "notices": headline.notices_of(facts),
+        "window": headline.window_of(facts),
         "state_name": STATE_NAMES[run.state],
         "mode_name": MODE_WORDS[run.mode].name,
         "took_s": ((run.finished_at or run.read_at) - run.started_at).total_seconds(),

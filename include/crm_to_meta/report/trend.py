@@ -7,7 +7,7 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crm_to_meta.models import Mode, Status
-from crm_to_meta.report.verdict import unbuilt_count
+from crm_to_meta.report.headline import unbuilt_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

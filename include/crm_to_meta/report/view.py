@@ -6,13 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from crm_to_meta.field_text import DropReason
-from crm_to_meta.models import Mode, Reason, Status
-from crm_to_meta.quality_lines import NOT_JUDGED
-from crm_to_meta.reason_texts import explain_drop, explain_reason
+from crm_to_meta.models import NOT_JUDGED, DropReason, Mode, Reason, Status
+from crm_to_meta.reasons import explain_drop, explain_reason
 from crm_to_meta.report.facts import ALL_STAGES, NO_STAGE, NOT_TRANSFORMED
+from crm_to_meta.report.headline import NEEDS_A_LOOK, listed, oddity_of, unbuilt_count
 from crm_to_meta.report.trend import Sparkline, sparklines_of
-from crm_to_meta.report.verdict import NEEDS_A_LOOK, listed, oddity_of, unbuilt_count
 from crm_to_meta.report.words import (
     BATCH_SEVERITY_WORDS,
     FIELD_WORDS,

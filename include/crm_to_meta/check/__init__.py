@@ -1,0 +1,3 @@
+"""Checks of the connections before anything is sent."""
+
+from __future__ import annotations

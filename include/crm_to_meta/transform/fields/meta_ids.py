@@ -1,0 +1,53 @@
+"""Meta's own ids: a CRM's text in; out lead id, click id and browser id as Meta wants them, or the reason to drop one.
+
+They are sent as they are, never hashed, and nothing about them is repaired.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from crm_to_meta.models import DropReason
+from crm_to_meta.transform.fields.text import clean
+
+# 15-17 digits: Conversion Leads Payload Specification. No leading zero: an integer could not keep it.
+_LEAD_ID: Final = re.compile(r"\s*(?:l:)?\s*([1-9][0-9]{14,16})\s*")
+
+
+def normalize_lead_id(text: str) -> int | DropReason:
+    """Read `lead_id` exactly: 15 to 17 digits, besides blanks around them and the `l:` of Meta's CSV exports."""
+    if lead_id := _LEAD_ID.fullmatch(text):
+        return int(lead_id[1])
+    return DropReason.LEAD_ID_INVALID if text.strip() else DropReason.BLANK
+
+
+# ClickID and the fbp and fbc Parameters: "fb", subdomain index, milliseconds (13 digits), id. Cookies that the builder
+# wrote have one more part.
+_FBC: Final = re.compile(r"fb\.[0-9]\.[1-9][0-9]{12}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)?")
+_FBP: Final = re.compile(r"fb\.[0-9]\.[1-9][0-9]{12}\.[0-9]+(?:\.[A-Za-z0-9_-]+)?")
+_SERVER_SUBDOMAIN_INDEX: Final = 1
+
+
+def normalize_fbc(text: str) -> str | DropReason:
+    """Check `fbc` (ClickID and the fbp and fbc Parameters): trimmed, case kept. Many malformed ones alarm Meta."""
+    value = clean(text)
+    if not value:
+        return DropReason.BLANK
+    return value if _FBC.fullmatch(value) else DropReason.FBC_MALFORMED
+
+
+def normalize_fbp(text: str) -> str | DropReason:
+    """Check `fbp` (ClickID and the fbp and fbc Parameters): trimmed. Malformed ones are dropped."""
+    value = clean(text)
+    if not value:
+        return DropReason.BLANK
+    return value if _FBP.fullmatch(value) else DropReason.FBP_MALFORMED
+
+
+def build_fbc(fbclid: str, created_at_unix_ms: int) -> str | DropReason:
+    """Build `fbc` (same page) from the click id of a URL, case kept, and the millisecond at which it was first seen."""
+    click_id = clean(fbclid)
+    if not click_id:
+        return DropReason.BLANK
+    return normalize_fbc(f"fb.{_SERVER_SUBDOMAIN_INDEX}.{created_at_unix_ms}.{click_id}")

@@ -1,0 +1,3 @@
+"""Validate: Great Expectations checks the staged rows inside the warehouse."""
+
+from __future__ import annotations

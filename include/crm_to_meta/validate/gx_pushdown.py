@@ -1,0 +1,239 @@
+"""Great Expectations inside the warehouse: expectations in, counts and a query for the failing rows out.
+
+GX's own lists of failing rows are cut off (20 by default) and hold values. So a rule's verdict comes from its counts,
+and its failing rows from the very condition that GX counted with, as a query that never leaves the warehouse. What GX
+says as a whole is handed out, too, without anything that may be a value of a row.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from crm_to_meta.validate import gx_setup  # noqa: F401 - before Great Expectations
+
+# isort: split
+import great_expectations as gx
+import sqlalchemy as sa
+from great_expectations.core.expectation_validation_result import (
+    ExpectationSuiteValidationResult,
+    ExpectationValidationResult,
+)
+from great_expectations.core.run_identifier import RunIdentifier
+from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.datasource.fluent.interfaces import TestConnectionError
+from great_expectations.exceptions.exceptions import GreatExpectationsError
+from great_expectations.validator.metric_configuration import MetricConfiguration
+from great_expectations.validator.validator import Validator
+
+from crm_to_meta.errors import ConfigurationError, WarehouseError
+
+logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.CRITICAL)  # it sets its own at import
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from great_expectations.core.batch_definition import BatchDefinition
+    from great_expectations.expectations.expectation import Expectation
+
+ROW_KEY: Final = "row_no"
+_COUNTS_ONLY: Final = {"result_format": "BASIC", "partial_unexpected_count": 0}
+_FIGURES: Final = (  # of GX's result for one expectation; all else may be a value
+    "element_count", "missing_count", "missing_percent", "unexpected_count", "unexpected_percent",
+    "unexpected_percent_total", "unexpected_percent_nonmissing",
+)  # fmt: skip
+_COUNTED: Final = {  # expectations that observe a number of rows, values or columns, or a share of them
+    "expect_table_row_count_to_be_between", "expect_table_row_count_to_equal",
+    "expect_table_column_count_to_be_between", "expect_table_column_count_to_equal",
+    "expect_column_unique_value_count_to_be_between", "expect_column_proportion_of_unique_values_to_be_between",
+    "expect_column_proportion_of_non_null_values_to_be_between",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """An expectation to put to the staged rows.
+
+    `name` is what an error calls it; `lists_rows` asks for the failing rows; `from_rows` names the arguments that came
+    from the data and so are nothing to show.
+    """
+
+    expectation: Expectation
+    name: str
+    lists_rows: bool = False
+    from_rows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What GX says of one expectation: counts, what it observed, and the failing rows as a query where asked for."""
+
+    success: bool
+    checked: int
+    failed: int
+    observed: Any
+    failing_rows: sa.Select[int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """An outcome per question, and GX's whole result without values."""
+
+    outcomes: list[Outcome]
+    result: ExpectationSuiteValidationResult
+
+
+def check_table(
+    sqlalchemy_url: str, *, schema: str, table: str, questions: Sequence[Question], run_name: str = ""
+) -> Answers:
+    """Validate a whole table and return an outcome per question, in the order given.
+
+    Args:
+        sqlalchemy_url: of the warehouse, password included.
+        schema: the table's schema.
+        table: the table; it has an integer key `row_no`.
+        questions: what to expect of it.
+        run_name: what the result is called.
+
+    Raises:
+        ConfigurationError: an expectation could not be evaluated (unknown column, wrong type).
+        WarehouseError: the table could not be read at all.
+    """
+    try:
+        result, ordered, queries = _question_table(sqlalchemy_url, schema=schema, table=table, questions=questions)
+    except (GreatExpectationsError, TestConnectionError, sa.exc.SQLAlchemyError, KeyError) as error:
+        # KeyError: GX looks for a metric that it could not compute.
+        raise WarehouseError(
+            f"Great Expectations could not read {schema}.{table} ({type(error).__name__}): the warehouse went away, or "
+            "the table did; the warehouse's server log has the full message."
+        ) from None
+    outcomes = [
+        Outcome(
+            success=bool(found.success),
+            checked=int(found.result.get("element_count", 0)),
+            failed=int(found.result.get("unexpected_count") or 0),  # None where there was no row to check
+            observed=found.result.get("observed_value"),
+            failing_rows=query,
+        )
+        for found, query in zip(ordered, queries, strict=True)
+    ]
+    return Answers(outcomes=outcomes, result=_without_values(result, ordered, questions, run_name=run_name))
+
+
+def _question_table(
+    sqlalchemy_url: str, *, schema: str, table: str, questions: Sequence[Question]
+) -> tuple[ExpectationSuiteValidationResult, list[Any], list[sa.Select[int] | None]]:
+    """Return GX's result, its parts in the order asked, and queries for failing rows; over a connection of its own."""
+    context = quiet_context()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GX's own PostgreSQL source takes no socket
+        source = context.data_sources.add_sql("warehouse", connection_string=sqlalchemy_url)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ... and its sources no schema
+            asset = source.add_table_asset(table, table_name=table, schema_name=schema)
+        batch_definition = asset.add_batch_definition_whole_table("staged rows")
+        result, ordered = _count_failures(context, batch_definition, questions)
+        return result, ordered, _failing_rows(batch_definition, questions)
+    finally:
+        source.get_engine().dispose()
+
+
+def quiet_context() -> Any:
+    """Return a context of GX that keeps its state in memory, and neither logs nor draws progress bars."""
+    context = gx.get_context(mode="ephemeral")
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # the context sets its own level
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    return context
+
+
+def _count_failures(
+    context: Any, batch_definition: BatchDefinition[Any], questions: Sequence[Question]
+) -> tuple[ExpectationSuiteValidationResult, list[Any]]:
+    suite = context.suites.add(gx.ExpectationSuite(name="contract"))
+    ids = [suite.add_expectation(_named(question, number)).id for number, question in enumerate(questions)]
+    definition = context.validation_definitions.add(
+        gx.ValidationDefinition(name="staged rows", data=batch_definition, suite=suite)
+    )
+    result = definition.run(result_format=_COUNTS_ONLY)
+    by_id = {found.expectation_config.id: found for found in result.results}
+    for question, expectation_id in zip(questions, ids, strict=True):
+        _refuse_exception(question, by_id[expectation_id].exception_info)
+    return result, [by_id[expectation_id] for expectation_id in ids]
+
+
+def _named(question: Question, number: int) -> Expectation:
+    """Return a copy that differs from all others: of two that are alike a suite takes one."""
+    expectation = question.expectation.copy(deep=True)
+    expectation.description = f"{number}: {question.name}"
+    return expectation
+
+
+def _refuse_exception(question: Question, exception_info: dict[str, Any]) -> None:
+    infos = [exception_info, *(info for info in exception_info.values() if isinstance(info, dict))]
+    if any(info.get("raised_exception") for info in infos):
+        raise ConfigurationError(
+            f"The rule {question.name} could not be evaluated on the staged rows; check its column and "
+            "arguments (README.md, Source contract: which columns there are, and that most of them are text)."
+        )
+
+
+def _without_values(
+    result: ExpectationSuiteValidationResult,
+    ordered: Sequence[ExpectationValidationResult],
+    questions: Sequence[Question],
+    *,
+    run_name: str,
+) -> ExpectationSuiteValidationResult:
+    """Return GX's result with counts and shares alone: what it observed may be a value of a row."""
+    return ExpectationSuiteValidationResult(
+        success=bool(result.success),
+        results=[_figures_of(found, question) for found, question in zip(ordered, questions, strict=True)],
+        suite_name=result.suite_name,
+        statistics=result.statistics,
+        meta={
+            "great_expectations_version": gx.__version__,
+            "run_id": RunIdentifier(run_name=run_name, run_time=result.meta["run_id"].run_time),
+        },
+    )
+
+
+def _figures_of(found: ExpectationValidationResult, question: Question) -> ExpectationValidationResult:
+    config: Any = copy.deepcopy(found.expectation_config)
+    config.kwargs.pop("batch_id", None)
+    for argument in question.from_rows:
+        config.kwargs[argument] = [f"{len(config.kwargs[argument])} of them"]
+    figures = {name: found.result[name] for name in _FIGURES if name in found.result}
+    if config.type in _COUNTED:
+        figures["observed_value"] = found.result.get("observed_value")
+    return ExpectationValidationResult(success=bool(found.success), expectation_config=config, result=figures)
+
+
+def _failing_rows(batch_definition: BatchDefinition[Any], questions: Sequence[Question]) -> list[sa.Select[int] | None]:
+    batch = batch_definition.get_batch()
+    engine: Any = batch.data.execution_engine
+    validator = Validator(execution_engine=engine, batches=[batch])
+    validator.metrics_calculator.show_progress_bars = False
+    return [
+        _failing_rows_query(validator, engine, question.expectation) if question.lists_rows else None
+        for question in questions
+    ]
+
+
+def _failing_rows_query(validator: Validator, engine: Any, expectation: Any) -> sa.Select[int]:
+    """Return the rows that break a row expectation, by the condition that GX itself counts with."""
+    dependencies = expectation.get_validation_dependencies(engine, {"result_format": _COUNTS_ONLY})
+    counted = dependencies.metric_configurations[f"{expectation.map_metric}.unexpected_count"]
+    condition, domain, _ = validator.get_metric(
+        MetricConfiguration(
+            f"{expectation.map_metric}.condition",
+            metric_domain_kwargs=counted.metric_domain_kwargs,
+            metric_value_kwargs=counted.metric_value_kwargs,
+        )
+    )
+    records = engine.get_domain_records(domain)
+    rows = records.subquery() if isinstance(records, sa.Select) else records
+    return sa.select(sa.column(ROW_KEY, sa.Integer)).select_from(rows).where(condition)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from crm_to_meta.meta.answers import Action
+from crm_to_meta.models import Mode, Status
+from crm_to_meta.report.headline import DASH, counted, listed, window_in_words
+from crm_to_meta.report.page import TEMPLATES_FOLDER, duration, number, percent, prose
+from crm_to_meta.report.words import MODE_WORDS, STATUS_WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def at(text: str) -> datetime:
+    """Return a moment in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        ("2026-11-21", "2026-11-22", "21 November 2026"),
+        ("2026-11-14", "2026-11-22", f"14{DASH}21 November 2026"),
+        ("2026-10-30", "2026-11-03", f"30 October {DASH} 2 November 2026"),
+        ("2025-12-25", "2026-01-02", f"25 December 2025 {DASH} 1 January 2026"),
+        ("2026-11-13T23:00", "2026-11-21T23:00", f"13 November 2026, 23:00 UTC {DASH} 21 November 2026, 23:00 UTC"),
+    ],
+)
+def test_window_is_said_in_days_where_it_is_days(start: str, end: str, words: str) -> None:
+    """Whole days are said as dates, the last one included; anything else with its times."""
+    assert window_in_words(at(start), at(end)) == words
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0, "0%"), (1, "100%"), (0.0001, "< 0.1%"), (0.99999, "> 99.9%"), (0.0268, "2.7%"), (0.5, "50.0%")],
+)
+def test_share_never_rounds_to_nothing_or_all(share: float, words: str) -> None:
+    """Something is never shown as nothing, nor almost all as all."""
+    assert percent(share) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0484, "48 ms"),
+        (9.96, "10.0 s"),
+        (59.99, "60.0 s"),
+        (60, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (3661, "1 h 1 min"),
+    ],
+)
+def test_duration_has_the_units_that_matter(seconds: float, words: str) -> None:
+    """A duration is said in the two largest units."""
+    assert duration(seconds) == words
+
+
+def test_numbers_have_thousands_separators() -> None:
+    """Large numbers are readable."""
+    assert number(1234567) == "1,234,567"
+
+
+def test_prose_tells_code_from_words() -> None:
+    """What stands between backticks is code."""
+    assert prose("set `a: 1` now") == [(False, "set "), (True, "a: 1"), (False, " now")]
+
+
+def test_clauses_are_joined_as_people_do() -> None:
+    """Commas between, `and` before the last."""
+    assert [listed(list(clauses)) for clauses in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_one_is_not_many() -> None:
+    """The verb agrees with the number."""
+    assert (counted(1, "is late", "are late"), counted(2000, "is late", "are late")) == ("1 is late", "2,000 are late")
+
+
+def test_every_status_and_mode_has_its_words() -> None:
+    """No status and no mode is without name and meaning."""
+    assert set(STATUS_WORDS) == set(Status)
+    assert set(MODE_WORDS) == set(Mode)
+
+
+def test_every_outcome_has_its_words() -> None:
+    """Each outcome that a request can have on record is explained."""
+    from crm_to_meta.load.journal import _OUTCOMES
+    from crm_to_meta.report.words import OUTCOME_WORDS
+
+    assert set(_OUTCOMES) == set(Action)
+    assert set(OUTCOME_WORDS) == {"sending", "refused_alone", *_OUTCOMES.values()}
+
+
+def test_every_pattern_of_a_bar_is_drawn() -> None:
+    """What a style fills with is on the page, and each status has a fill of its own."""
+    css = (TEMPLATES_FOLDER / "report.css").read_text()
+    patterns = set(re.findall(r"url\(#([\w-]+)\)", css))
+    drawn = set(re.findall(r'<pattern id="([\w-]+)"', (TEMPLATES_FOLDER / "report.html").read_text()))
+    fills = [re.search(rf"\.slice-{status} {{ fill: ([^;]+);", css) for status in Status]
+
+    assert patterns == drawn
+    assert len({fill[1] for fill in fills if fill}) == len(Status)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("ink", 7.0), ("muted", 4.5), ("accent", 4.5), ("accent-mid", 3.0), ("grey", 3.0)],
+)
+def test_contrast_is_accessible(scheme: str, name: str, least: float) -> None:
+    """Text and charts stand out from the paper as WCAG 2.2 AA asks: 4.5 for text, 3 for what is drawn."""
+    blocks = list(color_blocks((TEMPLATES_FOLDER / "report.css").read_text()))
+    colors = blocks[0] if scheme == "light" else {**blocks[0], **blocks[1]}
+
+    assert contrast(colors[name], colors["paper"]) >= least
+
+
+def color_blocks(css: str) -> Iterator[dict[str, str]]:
+    """Return the colours of each `:root` rule, in order: light, dark, print."""
+    for block in re.findall(r":root {(.*?)}", css, re.DOTALL):
+        yield dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", block))
+
+
+def contrast(first: str, second: str) -> float:
+    """Return the contrast ratio of WCAG 2."""
+    darker, lighter = sorted((luminance(first), luminance(second)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(color: str) -> float:
+    """Return the relative luminance of WCAG 2."""
+    channels = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
