@@ -12,6 +12,7 @@ from psycopg import sql
 from crm_to_meta.errors import ConfigurationError, WarehouseError
 from crm_to_meta.ledger.schema import MIGRATIONS_FOLDER, migrate
 from crm_to_meta.models import Mode, Reason, Status
+from crm_to_meta_demo.environment import PROJECT_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,3 +203,14 @@ def test_failed_migration_leaves_nothing_behind(warehouse: Connection) -> None:
 
     assert raised.value.sqlstate == "42P07"  # duplicate_table
     assert warehouse.execute("SELECT to_regclass('capi.migration'), to_regclass('capi.run')").fetchone() == (None, None)
+
+
+@pytest.mark.parametrize(("table", "column"), [("chunk", "state"), ("request", "outcome"), ("delivery", "status")])
+def test_the_page_about_delivery_names_every_state(warehouse: Connection, table: str, column: str) -> None:
+    """docs/delivery.md explains what a kill leaves behind, in the very words of the tables."""
+    migrate(warehouse)
+    page = (PROJECT_FOLDER / "docs" / "delivery.md").read_text(encoding="utf-8")
+    states = words_of(warehouse, table, column)
+
+    assert states
+    assert [state for state in states if f"`{state}`" not in page] == []
