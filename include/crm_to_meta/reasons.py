@@ -245,8 +245,13 @@ def explain_reason(code: str) -> ReasonText:
 
 
 def explain_stop(stop_reason: str) -> ReasonText:
-    """Return the words for what stopped a whole run, such as `auth_190_463` (see `meta_answers.Answer.name`)."""
-    return next((text for name, text in _STOP_TEXTS.items() if stop_reason.startswith(name)), DATASET_UNSEEN)
+    """Return the words for what stopped a whole run, such as `auth_190_463` (see `Answer.name` in meta/answers.py)."""
+    unknown = ReasonText(
+        f"Meta stopped the run with the answer {stop_reason}, which this version has no words for.",
+        "Look its code up in Meta's error reference, fix the connection to Meta, then clear the failed task; "
+        "capi.request has the fbtrace_id that Meta's support asks for.",
+    )
+    return next((text for name, text in _STOP_TEXTS.items() if stop_reason.startswith(name)), unknown)
 
 
 def explain_answer(answer: Answer) -> str:

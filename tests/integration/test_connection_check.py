@@ -59,7 +59,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "dataset": ({"dataset_id": "4711"}, "^configuration_100_33: The token does not see the dataset"),
     "version": ({"api_version": "v1.0"}, "^configuration_2635: Meta no longer serves this version"),
     "app secret": ({"app_secret": "f" * 32}, "^configuration_100: Meta refuses the proof"),
-    "nobody there": ({"base_url": "http://127.0.0.1:1"}, "^no answer from http://127.0.0.1:1: check the network"),
+    "nobody there": ({"base_url": "http://127.0.0.1:1"}, "^no answer from 127.0.0.1: the connection is refused"),
 }
 
 

@@ -90,6 +90,14 @@ def test_what_stopped_a_run_is_explained(stop_reason: str, text: ReasonText) -> 
     assert explain_stop(stop_reason) is text
 
 
+def test_an_unknown_stop_is_told_as_it_is() -> None:
+    """A code that nobody has described is named; no other cause is put in its place."""
+    text = explain_stop("unheard_of_4711")
+
+    assert "unheard_of_4711" in text.meaning
+    assert "dataset" not in text.meaning + text.remedy
+
+
 def test_an_unknown_drop_reason_is_readable() -> None:
     """A reason for leaving a value out that this version does not know is shown in words."""
     assert explain_drop("too_long") == "too long"

@@ -115,7 +115,7 @@ def _check_schema(connection: Connection, role: str) -> Finding:
 def _why_unclear(answer: Answer, settings: MetaSettings) -> str:
     """Return why the answer says nothing about token and dataset."""
     if answer.http_status is None:
-        return f"no answer from {settings.base_url}: check the network, proxy and TLS of this computer, and `base_url`."
+        return f"no answer from {answer.cause}. Check `base_url` in the connection, too: it is {settings.base_url}."
     if answer.action is Action.RATE_LIMIT:
         return f"{answer.name}: Meta limits the rate of this app for now; check again later."
     if answer.action is Action.PAYLOAD:

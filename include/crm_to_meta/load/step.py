@@ -328,7 +328,7 @@ class _Loader:
         else:
             raise MetaUnavailableError(
                 f"Meta did not take chunk {delivery.chunk.chunk_no} in {self._settings.attempts} attempts "
-                f"(last: {answer.name}); what is unsent stays pending. The next try goes on from here.",
+                f"({answer.words}); what is unsent stays pending. The next try goes on from here.",
                 retry_after_s=answer.retry_after_s,
             )
 

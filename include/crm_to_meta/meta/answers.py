@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +23,7 @@ SUBCODE_LEAD_UNKNOWN: Final = 2804036  # "lead id invalid or deleted"
 SUBCODE_TOO_OLD: Final = 2804003  # "event too old"
 _LARGEST_NUMBER: Final = 2**31 - 1  # what an integer column of capi.request holds; Meta's numbers are far below
 _LONGEST_TRACE_ID: Final = 100
+_LONGEST_RETRY_AFTER_S: Final = 999_999.0
 _PLACE: Final = re.compile(r"\$\['data'\]\[([0-9]{1,4})\]")  # how Meta names the event at fault, in any language
 _END_OF_TOKEN: Final = re.compile(r"\b[0-9]{1,2}-[A-Z][a-z]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} [A-Z]{2,4}\b")
 _CODE_TOKEN: Final = 190
@@ -127,6 +130,7 @@ class Answer:
     usage: Usage = NO_USAGE
     place: int | None = None  # where in the request Meta says the fault is, counted from 0
     token_ended: str | None = None  # when the token expired, as Meta writes it
+    cause: str = ""  # of a request without an answer: what went wrong, with the host's name
     duration_ms: int = 0
 
     @property
@@ -134,6 +138,11 @@ class Answer:
         """Return a short machine-readable name such as `auth_190_463`."""
         numbers = [self.code, self.subcode] if self.code is not None else [self.http_status]
         return "_".join([self.action, *(str(number) for number in numbers if number is not None)])
+
+    @property
+    def words(self) -> str:
+        """Return what a message says of the answer: its name, or why there was none."""
+        return self.cause or self.name
 
 
 def classify(
@@ -213,5 +222,20 @@ def _text(value: object) -> str | None:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("retry-after", "")
-    return float(value) if re.fullmatch("[0-9]{1,6}", value) else None  # more than 11 days is no pause
+    """Return the seconds to wait. RFC 9110 has a number of seconds, or a date; that is compared with the answer's own."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch("[0-9]{1,6}", value):  # more than 11 days is no pause
+        return float(value)
+    until = _read_http_date(value)
+    if until is None:
+        return None
+    sent = _read_http_date(headers.get("date", "")) or datetime.now(UTC)
+    return min(max((until - sent).total_seconds(), 0.0), _LONGEST_RETRY_AFTER_S)
+
+
+def _read_http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, SSLError
+from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, NewConnectionError, SSLError
 
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.meta.answers import Action, Answer, classify
@@ -35,6 +35,16 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _CONNECT_TIMEOUT_S: Final = 10.0
 _LARGEST_ANSWER_BYTES: Final = 1 << 20  # Meta's are below 2 KB; a proxy's page may be larger, and says nothing more
 _READ_BYTES: Final = 1 << 16
+
+
+_BEFORE_SENDING: Final[dict[type[Exception], str]] = {  # what failed, the most special kind first, and in words
+    requests.exceptions.ProxyError: "the proxy cannot be reached, or refuses to connect",
+    requests.exceptions.InvalidURL: "the address cannot be used; check `base_url` in the connection to Meta",
+    requests.ConnectTimeout: f"no connection within {_CONNECT_TIMEOUT_S:.0f} s; check the network and the firewall",
+    NameResolutionError: "its name cannot be resolved; check the network and the name service of the worker",
+    NewConnectionError: "the connection is refused, or no network leads there",
+    SSLError: "no TLS connection; check that its certificate is one that the worker trusts",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +257,9 @@ class MetaClient:
             ):
                 content = _read_answer(response)
         except (requests.RequestException, HTTPError) as error:
-            return Answer(action=_action_of_failure(error), duration_ms=_elapsed_ms(started))
+            action, why = _explain_failure(error)
+            cause = f"{urlsplit(self._settings.events_url).hostname}: {why}"
+            return Answer(action=action, cause=cause, duration_ms=_elapsed_ms(started))
         return classify(
             response.status_code, content, events=events, headers=response.headers, duration_ms=_elapsed_ms(started)
         )
@@ -275,16 +287,17 @@ def _read_answer(response: requests.Response) -> bytes:
     return content
 
 
-def _action_of_failure(error: requests.RequestException | HTTPError) -> Action:
-    """Tell failures before anything was sent from those after which the outcome is unknown."""
-    before_sending = (requests.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.InvalidURL)
-    if isinstance(error, before_sending):
-        return Action.RETRY
+def _explain_failure(error: requests.RequestException | HTTPError) -> tuple[Action, str]:
+    """Tell failures before anything was sent from those after which the outcome is unknown; and say what failed."""
     # urllib3 gives up with MaxRetryError over a failed handshake; TLS that breaks under an answer comes without it.
     given_up = error.args[0] if error.args and isinstance(error.args[0], MaxRetryError) else None
-    if given_up and isinstance(given_up.reason, (NewConnectionError, SSLError)):  # the name's look-up is one of these
-        return Action.RETRY
-    return Action.IN_DOUBT
+    failures = (error, given_up.reason if given_up else None)
+    for kind, why in _BEFORE_SENDING.items():
+        if any(isinstance(failure, kind) for failure in failures):
+            return Action.RETRY, why
+    if isinstance(error, requests.ReadTimeout):
+        return Action.IN_DOUBT, "no answer in time (`delivery.timeout_seconds`)"
+    return Action.IN_DOUBT, "the connection broke before the answer was complete"
 
 
 def _elapsed_ms(started: float) -> int:

@@ -305,6 +305,18 @@ def test_a_refused_connection_is_a_retry_for_real() -> None:
             answer = client.send_events(BODY, events=1)
 
     assert answer.action is Action.RETRY
+    assert answer.words == "127.0.0.1: the connection is refused, or no network leads there"
+
+
+def test_a_name_that_is_not_known_is_told() -> None:
+    """Whoever reads the message learns which host, and why."""
+    settings = MetaSettings(dataset_id="1", crm_name="c", token=TOKEN, base_url="https://graph.invalid")  # RFC 6761
+    with MetaClient(settings, timeout_s=5) as client:
+        answer = client.send_events(BODY, events=1)
+
+    assert answer.action is Action.RETRY
+    assert answer.words.startswith("graph.invalid: its name cannot be resolved")
+    assert TOKEN not in answer.words
 
 
 # --- Servers that misbehave, for real ---------------------------------------------------------------------------------
