@@ -222,7 +222,7 @@ def _text(value: object) -> str | None:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait. RFC 9110 has a number of seconds, or a date; that is compared with the answer's own."""
+    """Return the seconds to wait. RFC 9110 allows seconds, or a date, which is compared with that of the answer."""
     value = headers.get("retry-after", "").strip()
     if re.fullmatch("[0-9]{1,6}", value):  # more than 11 days is no pause
         return float(value)

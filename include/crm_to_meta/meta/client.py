@@ -37,10 +37,13 @@ _LARGEST_ANSWER_BYTES: Final = 1 << 20  # Meta's are below 2 KB; a proxy's page 
 _READ_BYTES: Final = 1 << 16
 
 
-_BEFORE_SENDING: Final[dict[type[Exception], str]] = {  # what failed, the most special kind first, and in words
+# What can only fail before a request is sent, the most special kind first, and in words.
+_NOT_SENT: Final[dict[type[Exception], str]] = {
     requests.exceptions.ProxyError: "the proxy cannot be reached, or refuses to connect",
     requests.exceptions.InvalidURL: "the address cannot be used; check `base_url` in the connection to Meta",
     requests.ConnectTimeout: f"no connection within {_CONNECT_TIMEOUT_S:.0f} s; check the network and the firewall",
+}
+_NOT_CONNECTED: Final[dict[type[Exception], str]] = {  # why urllib3 gave up
     NameResolutionError: "its name cannot be resolved; check the network and the name service of the worker",
     NewConnectionError: "the connection is refused, or no network leads there",
     SSLError: "no TLS connection; check that its certificate is one that the worker trusts",
@@ -291,10 +294,10 @@ def _explain_failure(error: requests.RequestException | HTTPError) -> tuple[Acti
     """Tell failures before anything was sent from those after which the outcome is unknown; and say what failed."""
     # urllib3 gives up with MaxRetryError over a failed handshake; TLS that breaks under an answer comes without it.
     given_up = error.args[0] if error.args and isinstance(error.args[0], MaxRetryError) else None
-    failures = (error, given_up.reason if given_up else None)
-    for kind, why in _BEFORE_SENDING.items():
-        if any(isinstance(failure, kind) for failure in failures):
-            return Action.RETRY, why
+    for failure, words in ((error, _NOT_SENT), (given_up.reason if given_up else None, _NOT_CONNECTED)):
+        for kind, why in words.items():
+            if isinstance(failure, kind):
+                return Action.RETRY, why
     if isinstance(error, requests.ReadTimeout):
         return Action.IN_DOUBT, "no answer in time (`delivery.timeout_seconds`)"
     return Action.IN_DOUBT, "the connection broke before the answer was complete"
