@@ -21,7 +21,7 @@ finished. A backfill run takes its own day. The parameter `date` takes one day b
 `test` sends a few events with a test event code; Meta may use those for measurement too.
 
 **Where to look.** `capi.run` (a row per run), `capi.delivery` (per transition), `capi.request` (per request, with the
-`fbtrace_id` that Meta's support asks for), `capi.quality` (per rule). README.md explains every word.
+`fbtrace_id` that Meta's support asks for), `capi.quality` (per rule). docs/tables.md explains every word.
 """
 
 from __future__ import annotations

@@ -70,5 +70,5 @@ def _connection(connection_id: str) -> AirflowConnection:
     except AirflowNotFoundException:
         raise ConfigurationError(
             f"There is no Airflow connection `{connection_id}`; add it under Admin > Connections, or set "
-            f"AIRFLOW_CONN_{connection_id.upper()} (README.md, Own warehouse and Meta)."
+            f"AIRFLOW_CONN_{connection_id.upper()} (docs/settings.md, Connections)."
         ) from None

@@ -47,6 +47,16 @@ def test_every_make_target_is_there(page: Path) -> None:
     assert [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
 
 
+def test_every_page_that_the_code_names_is_there() -> None:
+    """A message or comment that sends people to a page sends them to one that exists."""
+    files = [path for folder in ("include", "plugins", "dags", "tests") for path in (PROJECT / folder).rglob("*.*")]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.suffix in {".py", ".sql", ".yaml", ".html"}]
+    named = {name for text in texts for name in re.findall(r"\bdocs/(?:adr/\d{4}|[a-z-]+\.md)", text)}
+
+    assert named
+    assert [name for name in named if not list(PROJECT.glob(f"{name}*"))] == []
+
+
 def test_the_readme_leads_to_every_page() -> None:
     """A page that README.md does not link to is found by nobody."""
     linked = re.findall(r"\]\(docs/([a-z-]+\.md)\)", (PROJECT / "README.md").read_text(encoding="utf-8"))

@@ -117,7 +117,7 @@ def _find_unfinished(
         own.append(
             f"{result.counts[Status.PENDING]} events are pending and {result.counts[Status.IN_DOUBT]} in doubt.{why} "
             "Fix what the failed task says and clear it, or let the next run send them (what is held in doubt waits "
-            "for a person: README.md, When something goes wrong)."
+            "for your decision: docs/operations.md)."
         )
     others = describe_elsewhere(result.elsewhere) if mode is Mode.LIVE else []
     if not own + others:

@@ -166,7 +166,7 @@ def own_expectation(pipeline: Pipeline, number: int) -> Expectation:
         named = f" `{arguments[0]}`" if arguments and arguments[0] in rule.kwargs else "s"
         raise PipelineFileError(
             f"include/pipelines/{pipeline.name}.yaml: key `quality.expectations.{number}.kwargs`: {rule.type} does not "
-            f"take its argument{named} as written; mend it (README.md, Rules of your own)."
+            f"take its argument{named} as written; fix it (docs/data-quality.md)."
         ) from None
     return expectation
 

@@ -177,7 +177,7 @@ def _refuse_exception(question: Question, exception_info: dict[str, Any]) -> Non
     if any(info.get("raised_exception") for info in infos):
         raise ConfigurationError(
             f"The rule {question.name} could not be evaluated on the staged rows; check its column and "
-            "arguments (README.md, Source contract: which columns there are, and that most of them are text)."
+            "arguments (docs/data-quality.md: which columns there are, and that most of them are text)."
         )
 
 
