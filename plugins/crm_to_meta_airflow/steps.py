@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from crm_to_meta.errors import DeliveryIncompleteError, RunsAtWorkError
+from crm_to_meta.errors import CrmToMetaError, DeliveryIncompleteError, RunsAtWorkError
 from crm_to_meta.models import Mode, Shard
 from crm_to_meta.warehouse import Connection, execute
 from crm_to_meta_airflow.connections import meta_settings, open_warehouse
@@ -116,22 +116,35 @@ def run_load(pipeline: Pipeline, shard: Shard) -> None:
 
 
 def run_audit(pipeline: Pipeline, run_key: str | None) -> None:
-    """Close the run; raises where a law does not hold, or events of its window are left here or elsewhere."""
+    """Close the run, then clear away what is too old; raises what audit raises, and what retention raises never."""
     from crm_to_meta.audit.elsewhere import describe_elsewhere
     from crm_to_meta.audit.step import audit
-    from crm_to_meta.ledger.retention import clear_old_records
 
     if run_key is None:
-        raise DeliveryIncompleteError(
-            "The task `extract` did not finish, nothing was sent; the next run takes over what it may have staged."
-        )
+        raise DeliveryIncompleteError("Nothing was sent: the task `extract` failed; its log says why.")
     with _step(pipeline, run_key, "audit") as connection:
-        cleared = clear_old_records(connection, pipeline, now=datetime.now(UTC))
-        result = audit(connection, pipeline, run_key=run_key)
+        try:
+            result = audit(connection, pipeline, run_key=run_key)
+        finally:
+            _clear_old_records(connection, pipeline, run_key)
     counts = ", ".join(f"{number} {status}" for status, number in result.counts.items() if number)
     log.info("audit %s: %d rows extracted: %s", run_key, result.extracted, counts or "none")
     for sentence in describe_elsewhere(result.elsewhere):
         log.warning("audit %s: %s", run_key, sentence)
+
+
+def _clear_old_records(connection: Connection, pipeline: Pipeline, run_key: str) -> None:
+    """Clear away what the pipeline keeps no longer; a failure is only told: the next audit tries again."""
+    from psycopg import Error
+
+    from crm_to_meta.ledger.retention import clear_old_records
+
+    try:
+        cleared = clear_old_records(connection, pipeline, now=datetime.now(UTC))
+    except (CrmToMetaError, Error) as error:
+        why = error if isinstance(error, CrmToMetaError) else type(error).__name__  # the driver's text may have values
+        log.warning("audit %s: what is too old could not be cleared away; the next run tries again: %s", run_key, why)
+        return
     if cleared.bodies or cleared.runs:
         log.info("audit %s: too old to keep: %d request bodies, %d runs", run_key, cleared.bodies, cleared.runs)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from crm_to_meta.ledger.schema import migrate
 from crm_to_meta.models import event_id_of
 from crm_to_meta_demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
 
@@ -134,6 +135,59 @@ def test_that_a_test_code_goes_with_test_mode_alone(
 
     assert run.state == "failed"
     assert stand_in.stats()["requests"] == 0
+
+
+@pytest.mark.parametrize("is_green", [True, False], ids=["green run", "red run"])
+def test_that_a_failing_retention_changes_nothing_about_the_run(
+    run_dag: Callable[..., Any],
+    sample: list[Any],
+    warehouse: Connection,
+    stand_in: StandIn,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_green: bool,
+) -> None:
+    """Where old records cannot be deleted the run ends as audit found it, raw rows are gone, and the log says so."""
+    migrate(warehouse)
+    _forbid_deleting_runs(warehouse)
+    if not is_green:
+        stand_in.set_faults([{"kind": "answer", "json": {"error": {"code": 1}}}])
+
+    run = run_dag()
+    staging = warehouse.execute("SELECT count(*) FROM pg_tables WHERE tablename ~ '^staging_'").fetchone()
+
+    assert run.state == ("success" if is_green else "failed")
+    assert warehouse.execute("SELECT state FROM capi.run WHERE run_key <> 'old'").fetchall() == [
+        ("succeeded" if is_green else "failed",)
+    ]
+    assert staging == (0,)
+    assert "retention_delete_run: the warehouse answered" in caplog.text
+
+
+def test_that_an_audit_without_a_run_points_to_extract(
+    run_dag: Callable[..., Any], warehouse: Connection, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where `extract` failed, audit says so in a line and leaves the cause to it."""
+    run = run_dag()
+
+    assert run.state == "failed"
+    assert "DeliveryIncompleteError: Nothing was sent: the task `extract` failed; its log says why.\n" in "".join(
+        capfd.readouterr()
+    )
+
+
+def _forbid_deleting_runs(warehouse: Connection) -> None:
+    """Write down a run that is too old to keep, and let PostgreSQL refuse to delete it."""
+    warehouse.execute(
+        """
+        INSERT INTO capi.run (run_key, pipeline, mode, dag_run_id, run_type, pass_no, window_start, window_end,
+            is_sweep, configuration_digest, state, lease_until, finished_at)
+        VALUES ('old', 'conversion_leads', 'live', 'old', 'scheduled', 1, '2020-01-01Z', '2020-01-02Z', true, '',
+            'succeeded', '2020-01-02Z', '2020-01-02Z');
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
+        CREATE TRIGGER refuse BEFORE DELETE ON capi.run FOR EACH ROW EXECUTE FUNCTION refuse()
+        """
+    )
 
 
 def test_that_an_expired_token_costs_nothing_but_time(
