@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
 NOT_JUDGED: Final = "not_judged"  # in capi.quality.expectation, of a rule that this run could not judge
+TEST_EVENT_CODE_PATTERN: Final = "[A-Za-z0-9_-]{1,64}"  # as Events Manager makes them, under Test events
 EVENT_ID_SEPARATOR: Final = "\x1f"  # ASCII unit separator: in no pipeline name, so two pairs never collide
 
 

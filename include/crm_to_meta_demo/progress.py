@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,7 @@ from crm_to_meta.load.progress import describe_progress
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 STEPS: Final = ("extract", "validate", "transform", "load", "audit")
 _UNMAPPED_STEPS: Final = {"extract", "validate", "audit"}  # one task each: on record means over
 _LOOK_EVERY_S: Final = 0.3
+_DAG_RUN_ID: Final = re.compile(r"\bmanual__[0-9T:.+-]+")  # as Airflow names the run of `airflow dags test`
 _COUNT_SENT: Final = (
     "SELECT count(*), coalesce(sum(events) FILTER (WHERE outcome = 'delivered'), 0), "
     "(SELECT coalesce(sum(events), 0) FROM capi.chunk WHERE run_key = %(run_key)s) "
@@ -25,18 +28,22 @@ _COUNT_SENT: Final = (
 )
 
 
-def follow(process: subprocess.Popen[bytes], warehouse: Connection, pipeline: str, console: Console) -> str | None:
-    """Print each step as it ends, until the process does; return the key of its run, None where there is none."""
-    known = _newest_run(warehouse, pipeline)
-    before = known[0] if known else None
+def follow(
+    process: subprocess.Popen[bytes], warehouse: Connection, pipeline: str, log_file: Path, console: Console
+) -> str | None:
+    """Print each step as it ends, until the process does; return the key of its run, None where there is none.
+
+    Others may run the pipeline in the same warehouse at the same time: which run is this process's own is known by the
+    id of its DAG run, from its log.
+    """
     printed: set[str] = set()
-    run_key: str | None = None
+    dag_run_id = run_key = None
     sending = SendingProgress()
     with console.status("starting Airflow ...") as status:
         while True:
             is_over = process.poll() is not None
-            run = _newest_run(warehouse, pipeline)
-            if run and run[0] != before:
+            dag_run_id = dag_run_id or _read_dag_run_id(log_file)
+            if dag_run_id and (run := _find_run(warehouse, pipeline, dag_run_id)):
                 run_key, timings = run
                 done = _print_ended(timings, printed, console, is_over=is_over)
                 step = STEPS[min(done, len(STEPS) - 1)]
@@ -62,12 +69,18 @@ class SendingProgress:
         return f"{progress}, {requests} requests"
 
 
-def _newest_run(warehouse: Connection, pipeline: str) -> tuple[str, dict[str, Any]] | None:
+def _read_dag_run_id(log_file: Path) -> str | None:
+    found = _DAG_RUN_ID.search(log_file.read_text(encoding="utf-8", errors="replace"))
+    return found.group() if found else None
+
+
+def _find_run(warehouse: Connection, pipeline: str, dag_run_id: str) -> tuple[str, dict[str, Any]] | None:
     exists = warehouse.execute("SELECT to_regclass('capi.run') IS NOT NULL").fetchone()
     if not exists or not exists[0]:
         return None
     return warehouse.execute(
-        "SELECT run_key, timings FROM capi.run WHERE pipeline = %s ORDER BY started_at DESC LIMIT 1", [pipeline]
+        "SELECT run_key, timings FROM capi.run WHERE pipeline = %s AND dag_run_id = %s",
+        [pipeline, dag_run_id],
     ).fetchone()
 
 

@@ -7,6 +7,7 @@ the environment or .env names them.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 import requests
 
-from crm_to_meta.models import Mode
+from crm_to_meta.errors import ConfigurationError
+from crm_to_meta.models import TEST_EVENT_CODE_PATTERN, Mode
+from crm_to_meta.pipeline.window import resolve_window
 from crm_to_meta.report import render_report
 from crm_to_meta.report.preview import describe_preview
 from crm_to_meta_demo.airflow_process import airflow_environment, prepare_metadata_database, running_dag
@@ -35,13 +38,38 @@ if TYPE_CHECKING:
 
 REPORTS_FOLDER: Final = LOCAL_FOLDER / "reports"
 LOGS_FOLDER: Final = LOCAL_FOLDER / "logs"
+_TASK_FAILED: Final = "Task failed with exception"  # Airflow's line before each traceback
 
 
 def main(console: Console) -> int:
     """Run the DAG once; return 0 where the run is green, 1 where it is red."""
     options = read_options()
+    _check_parameters(options)
     with open_parts(options, console) as parts:
         return _run(options, parts, console)
+
+
+def _check_parameters(options: RunOptions) -> None:
+    """Refuse beforehand what the DAG would refuse: Airflow tells of that in its log alone.
+
+    Raises:
+        ConfigurationError: DATE is no day that has ended, or TEST_EVENT_CODE cannot be a test code.
+    """
+    try:
+        resolve_window(
+            options.pipeline,
+            run_type="manual",
+            interval_start=None,
+            interval_end=None,
+            run_after=datetime.now(UTC),
+            picked_day=options.date,
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"DATE: {error}") from None
+    if options.test_event_code and not re.fullmatch(TEST_EVENT_CODE_PATTERN, options.test_event_code):
+        raise ConfigurationError(
+            "TEST_EVENT_CODE has letters, digits, - and _ alone, 64 at most; copy it from Events Manager, Test events."
+        )
 
 
 def _run(options: RunOptions, parts: Parts, console: Console) -> int:
@@ -59,7 +87,7 @@ def _run(options: RunOptions, parts: Parts, console: Console) -> int:
                 "Meta may use them for measurement."
             )
         with running_dag(options, environment, log_file) as process:
-            run_key = follow(process, warehouse, options.pipeline.name, console)
+            run_key = follow(process, warehouse, options.pipeline.name, log_file, console)
         if run_key is None:
             _print_errors(log_file, console)
             return 1
@@ -108,12 +136,18 @@ def _print_next_steps(console: Console, options: RunOptions, parts: Parts, repor
 
 
 def _print_errors(log_file: Path, console: Console) -> None:
-    """Show the sentences of this project's errors in the log; the rest of it stays there."""
-    marker = "crm_to_meta.errors."
-    lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-    for sentence in dict.fromkeys(line.split(marker, 1)[1] for line in lines if marker in line and "Error: " in line):
+    """Show the sentence of the task that failed first, which is the cause; the rest of the log stays there."""
+    if sentence := find_first_error(log_file.read_text(encoding="utf-8", errors="replace")):
         console.print(sentence, style="bold red", markup=False, soft_wrap=True)
     console.print(f"The run is not green; Airflow's log: {_shown(log_file)}")
+
+
+def find_first_error(log: str) -> str | None:
+    """Return class and message of the error that the first failed task ended with, where it is one of this project."""
+    _, _, rest = log.partition(_TASK_FAILED)
+    of_first_task = rest.partition(_TASK_FAILED)[0]
+    found = re.findall(r"crm_to_meta\.errors\.(\w+Error: .*)", of_first_task)
+    return found[-1] if found else None  # the last one: an error may have come of another
 
 
 def _shown(path: Path) -> str:

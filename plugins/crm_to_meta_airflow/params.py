@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from crm_to_meta.models import Mode
+from crm_to_meta.models import TEST_EVENT_CODE_PATTERN, Mode
 
 PARAMS = {
     "mode": Param(
@@ -21,7 +21,7 @@ PARAMS = {
     "test_event_code": Param(
         None,
         type=["null", "string"],
-        pattern="^[A-Za-z0-9_-]{1,64}$",
+        pattern=f"^{TEST_EVENT_CODE_PATTERN}$",
         description="For mode test: from Events Manager.",
     ),
 }

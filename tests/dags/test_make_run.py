@@ -16,6 +16,7 @@ from crm_to_meta.extract.step import extract
 from crm_to_meta.models import DagRunFacts, Mode, Window
 from crm_to_meta_demo.airflow_process import airflow_environment
 from crm_to_meta_demo.environment import PROJECT_FOLDER, meta_connection_json, read_options
+from crm_to_meta_demo.run import find_first_error
 from crm_to_meta_demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
 
 if TYPE_CHECKING:
@@ -132,8 +133,57 @@ def test_that_a_missing_column_is_one_sentence(
     assert result.returncode == 1
     assert "conversion_leads.yaml" in result.stdout
     assert "source.columns.event_time" in result.stdout
+    assert "DeliveryIncompleteError" not in result.stdout  # which is audit's, and not the cause
     assert "Traceback" not in result.stdout + result.stderr
     assert stand_in.stats()["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"DATE": "yesterday"}, "ConfigurationError: DATE: Parameter `date` is not a calendar date; write it as YYYY-"),
+        ({"DATE": "20260301"}, "ConfigurationError: DATE: Parameter `date` is not a calendar date; write it as YYYY-"),
+        ({"DATE": "2999-01-01"}, "ConfigurationError: DATE: 2999-01-01 has not ended yet in UTC"),
+        ({"MODE": "test", "TEST_EVENT_CODE": "not this"}, "ConfigurationError: TEST_EVENT_CODE has letters, digits"),
+    ],
+    ids=["no date", "another spelling", "to come", "no test code"],
+)
+def test_that_a_wrong_parameter_is_one_sentence(
+    local: Path, own_parts: dict[str, str], stand_in: StandIn, settings: dict[str, str], told: str
+) -> None:
+    """What the DAG would refuse is refused before Airflow starts, with the variable's name."""
+    result = run_make_run(local, {**own_parts, **settings})
+
+    assert result.returncode == 2
+    assert told in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    assert stand_in.stats()["requests"] == 0
+
+
+LOG = """
+Task failed with exception     [task] loc=task_runner.py:1676
+Traceback (most recent call last):
+crm_to_meta.errors.WarehouseError: what came first
+During handling of the above exception, another exception occurred:
+crm_to_meta.errors.CredentialsError: the cause
+end task task_id=load
+Task failed with exception     [task] loc=task_runner.py:1676
+crm_to_meta.errors.DeliveryIncompleteError: what came of it
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "sentence"),
+    [
+        (LOG, "CredentialsError: the cause"),
+        (LOG.replace("crm_to_meta.errors.C", "builtins.C").replace("crm_to_meta.errors.W", "builtins.W"), None),
+        ("", None),
+    ],
+    ids=["first task", "an error of another's", "no task"],
+)
+def test_that_the_first_failed_task_is_quoted(log: str, sentence: str | None) -> None:
+    """Audit fails whenever another task has, so the cause is what the first failed task ended with."""
+    assert find_first_error(log) == sentence
 
 
 def test_that_an_unreachable_warehouse_is_one_sentence(

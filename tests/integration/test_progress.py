@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
-from crm_to_meta_demo.progress import SendingProgress
+import pytest
+from rich.console import Console
+
+from crm_to_meta_demo.progress import SendingProgress, follow
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
+
     from daily_run import Company
 
 
@@ -43,3 +50,25 @@ def test_terminal_shows_what_is_sent_so_far(company: Company) -> None:
     assert before == ""
     assert after.startswith("35 of 35 events, ")
     assert after.endswith(", 4 requests")
+
+
+@pytest.mark.parametrize(
+    ("log", "is_found"),
+    [
+        ("Created dag run. dagrun=<DagRun a @ b: manual__2026-11-25T12:30:55.652590+00:00, state:running>", True),
+        ("Created dag run. dagrun=<DagRun a @ b: manual__2026-11-25T12:30:55.111111+00:00, state:running>", False),
+        ("", False),
+    ],
+    ids=["own run", "own run not in the warehouse", "no run yet"],
+)
+def test_terminal_follows_its_own_run(company: Company, tmp_path: Path, log: str, *, is_found: bool) -> None:
+    """Of two runs at the same time each is shown in the terminal that started it, the older one as well."""
+    company.record_sound(1)
+    own = company.extract(company.facts("manual__2026-11-25T12:30:55.652590+00:00"))
+    company.extract(company.facts("manual__2026-11-25T12:30:57.652590+00:00"))
+    log_file = tmp_path / "run.log"
+    log_file.write_text(log)
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        run_key = follow(process, company.warehouse, company.pipeline.name, log_file, Console(file=io.StringIO()))
+
+    assert run_key == (own.run_key if is_found else None)

@@ -56,7 +56,7 @@ def resolve_window(
 
 def _day_window(pipeline: Pipeline, picked_day: str, *, now: datetime) -> Window:
     try:
-        day = date.fromisoformat(picked_day)
+        day = _read_day(picked_day)
         end = _midnight(pipeline, day + timedelta(days=1))
     except (ValueError, OverflowError):
         raise ConfigurationError("Parameter `date` is not a calendar date; write it as YYYY-MM-DD.") from None
@@ -65,6 +65,14 @@ def _day_window(pipeline: Pipeline, picked_day: str, *, now: datetime) -> Window
             f"{day.isoformat()} has not ended yet in {pipeline.time_zone}; pick yesterday or an earlier day."
         )
     return Window(start=_midnight(pipeline, day), end=end, is_sweep=False)
+
+
+def _read_day(text: str) -> date:
+    """Read YYYY-MM-DD; Airflow's form refuses the other spellings of ISO 8601, such as 20260301."""
+    day = date.fromisoformat(text)
+    if day.isoformat() != text:
+        raise ValueError(text)
+    return day
 
 
 def _last_midnight(pipeline: Pipeline, moment: datetime) -> datetime:

@@ -200,7 +200,9 @@ def test_a_day_can_be_picked_from_its_last_moment_on() -> None:
     assert window.end == utc(2026, 3, 11)
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2026-02-30", "10.03.2026", "2026-03", "9999-12-31", "0001-01-01T00"])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "2026-02-30", "10.03.2026", "2026-03", "9999-12-31", "0001-01-01T00", "20260301"]
+)
 def test_what_is_no_day_is_refused(text: str) -> None:
     """The message says how to write a date, and repeats nothing."""
     with pytest.raises(ConfigurationError) as refusal:
