@@ -529,6 +529,21 @@ def test_abandoned_run_hands_over(company: Company) -> None:
     assert page.counts("status") == {"handed_over": 3, "extracted": 3}
 
 
+def test_failed_run_whose_rows_a_later_run_took_adds_up(company: Company) -> None:
+    """Its counts are those of its audit: what was taken over later is not counted twice, nor called a defect."""
+    company.judges_rows = False
+    company.record_sound(6)
+    failed = company.prepare()
+    company.audit_anyhow(failed.run_key)
+    company.run_day()
+    page = render(company, failed.run_key)
+
+    assert company.run_row(failed.run_key)["taken_over"] == 6
+    assert page.counts("status") == {"pending": 6, "extracted": 6}
+    assert "defect" not in page.text
+    assert "6 events were left open. A later run has taken over what was left." in page.text
+
+
 def test_broken_law_is_shown(company: Company) -> None:
     """Counts that do not add up are called a defect, and the missing rows are on the page."""
     insert_run(company.warehouse, "odd", state="failed", extracted=10, delivered=7)

@@ -149,6 +149,7 @@ def _record(connection: Connection, result: Audit, rows: list[tuple[str, str, st
             for stage, status, reason, number in rows
             if reason and status in _HELD_BACK
         ],
+        "taken_over": result.taken_over,  # the column grows afterwards; the counts beside it do not
         "elsewhere": [one.as_json() for one in result.elsewhere],
     }
     execute(

@@ -160,6 +160,7 @@ class Facts:
     past_runs: Sequence[PastRun]
     rule_results: Sequence[RuleResult]
     elsewhere: Sequence[Elsewhere]
+    taken_over_at_audit: int
 
     @property
     def elsewhere_count(self) -> int:
@@ -178,7 +179,12 @@ class Facts:
         """Return the rows that a later run took and counts; of a run that was given up, all that it left."""
         if self.run.state == "abandoned" and self.run.mode is Mode.LIVE:
             return self.run.extracted - sum(self.counts.values())
-        return self.run.taken_over
+        return self.taken_over_at_audit
+
+    @property
+    def handed_over_since(self) -> int:
+        """Return the rows that a later run took after the audit: the counts of the statuses have them still."""
+        return self.run.taken_over - self.taken_over_at_audit
 
     @property
     def uncounted(self) -> int:
@@ -221,6 +227,7 @@ def read_facts(connection: Connection, run_key: str) -> Facts:
         past_runs=past_runs,
         rule_results=[RuleResult(*found) for found in execute(connection, "report/list_rule_results", shown_runs)],
         elsewhere=[Elsewhere.from_json(kept) for kept in figures.get("elsewhere", ())],
+        taken_over_at_audit=figures.get("taken_over", run.taken_over),
     )
 
 

@@ -241,13 +241,20 @@ def _failure_notice(facts: Facts) -> Notice | None:
     if run.state != "failed" or is_left_elsewhere:  # which notices of their own tell
         return None
     if left and run.mode is not Mode.PREVIEW:
-        text = (
-            f"{counted(left, 'event is', 'events are')} still open. The log of the failed task in "
-            "Airflow says what to mend; clear that task, or let the next run send them."
-        )
-        return Notice("Not finished", text)
+        return _unfinished_notice(facts, left)
     text = "The audit found the ledger and the requests at odds. This is a defect of crm-to-meta: please report it."
     return Notice("A check failed", text)
+
+
+def _unfinished_notice(facts: Facts, left: int) -> Notice:
+    if facts.handed_over_since >= left:
+        text = f"{counted(left, 'event was', 'events were')} left open. A later run has taken over what was left."
+        return Notice("Taken over", text)
+    text = (
+        f"{counted(left, 'event is', 'events are')} still open. The log of the failed task in "
+        "Airflow says what to fix; clear that task, or let the next run send them."
+    )
+    return Notice("Not finished", text)
 
 
 def _warning_notice(facts: Facts) -> Notice | None:
