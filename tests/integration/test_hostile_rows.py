@@ -163,6 +163,7 @@ TIMES: dict[str, dict[str, tuple[Any, str | None]]] = {
     "epoch_seconds": {
         "milliseconds": ("1767225600000", "event_time_invalid"),
         "microseconds": ("1767225600000000", "event_time_invalid"),
+        "a wide blank": ("1767225600\u2003", "event_time_invalid"),
         "negative": ("-1", "event_time_invalid"),
         "a float of a spreadsheet": ("1.7672256E+09", "event_time_invalid"),
         "beyond year 9999": ("99999999999", "event_time_future"),

@@ -22,3 +22,9 @@ ALTER TABLE capi.delivery ADD CONSTRAINT delivery_reason_check CHECK (reason ~ '
     'event_time_missing', 'event_time_invalid', 'event_time_future', 'event_before_lead', 'event_too_old',
     'value_invalid', 'value_without_currency', 'no_identifier', 'own_rule', 'opted_out', 'outcome_unknown',
     'sent_without_lead_id', 'settled_by_hand', 'erased'));
+
+-- A blank that PostgreSQL's numbers do not take (U+2003) is no reason to stop a run ----------------------------------
+CREATE OR REPLACE FUNCTION capi.time_from_epoch(seconds text) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN seconds ~ '^[ \t\r\n]*[0-9]{1,11}(\.[0-9]{1,9})?[ \t\r\n]*$' AND seconds::numeric < 253402300800
+             THEN to_timestamp(seconds::double precision) END $$;
