@@ -12,7 +12,7 @@ from psycopg import sql
 from rows import CRM_NAME, SHARD_ROWS, make_shards
 
 from crm_to_meta.ledger.schema import migrate
-from crm_to_meta.models import Shard, staging_table_of, verdict_table_of
+from crm_to_meta.models import Shard, held_back_table_of, staging_table_of
 from crm_to_meta.pipeline.settings import Pipeline
 from crm_to_meta.transform.step import transform
 from crm_to_meta.warehouse import Connection, execute, table
@@ -38,9 +38,9 @@ def measure_step(rows_in_all: int) -> tuple[int, float]:
         postgres.connect() as connection,
     ):
         migrate(connection)
-        staging, verdict = table(staging_table_of(_RUN_KEY)), table(verdict_table_of(_RUN_KEY))
+        staging, held_back = table(staging_table_of(_RUN_KEY)), table(held_back_table_of(_RUN_KEY))
         execute(connection, "extract/create_staging", staging=staging)
-        execute(connection, "extract/create_verdict", verdict=verdict)
+        execute(connection, "extract/create_held_back", held_back=held_back)
         for shard_no, invented in enumerate(make_shards(rows_in_all)):
             number = len(invented.event_ids)
             first_row = shard_no * SHARD_ROWS + 1

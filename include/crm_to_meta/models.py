@@ -151,9 +151,9 @@ def staging_table_of(run_key: str) -> str:
     return f"staging_{_short_digest(run_key)}"
 
 
-def verdict_table_of(run_key: str) -> str:
-    """Return the name of the run's own table of rows that validation or transformation held back."""
-    return f"verdict_{_short_digest(run_key)}"
+def held_back_table_of(run_key: str) -> str:
+    """Return the name of the run's own table of rows that validate or transform held back."""
+    return f"held_back_{_short_digest(run_key)}"
 
 
 def run_key_of(*, pipeline: str, zone: tzinfo, facts: DagRunFacts, pass_no: int) -> str:

@@ -42,7 +42,7 @@ REASON_TEXTS: Final[dict[Reason, ReasonText]] = {
         "Add the stage under `stages` in the pipeline file, or set `unmapped_stages: skip` if Meta should not see it.",
     ),
     Reason.LEAD_ID_INVALID: ReasonText(
-        "The lead id is not one of Meta's, which have 15 to 17 digits.",
+        "The lead id is not one of Meta's, which have 15 to 17 digits and no leading zero.",
         "A spreadsheet may have rounded it, or it is the CRM's own id. No lead id is better than a wrong one.",
     ),
     Reason.EVENT_TIME_MISSING: ReasonText(

@@ -132,7 +132,7 @@ def judge(row: Row, pipeline: Pipeline, now: datetime) -> Verdict | None:
         (not is_dated, "quarantined", "event_time_invalid"),
         (is_dated and moment > latest, "quarantined", "event_time_future"),
         (is_dated and moment < now - pipeline.delivery.max_event_age, "expired", "event_too_old"),
-        (bool(lead_id) and not re.fullmatch("[0-9]{15,17}", lead_id), "quarantined", "lead_id_invalid"),
+        (bool(lead_id) and not re.fullmatch("[1-9][0-9]{14,16}", lead_id), "quarantined", "lead_id_invalid"),
         (not (lead_id or _is_mail(row["email"]) or row["phone"]), "quarantined", "no_identifier"),
     ]
     return next(((status, reason) for is_broken, status, reason in rules if is_broken), None)

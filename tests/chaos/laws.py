@@ -15,7 +15,7 @@ from crm import PERSONAL_MARK, PHONE, judge
 from psycopg import sql
 
 from crm_to_meta.meta.answers import SUBCODE_TOO_OLD
-from crm_to_meta.models import Mode, event_id_of, staging_table_of, verdict_table_of
+from crm_to_meta.models import Mode, event_id_of, held_back_table_of, staging_table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -127,7 +127,7 @@ def _runs_have_their_rows(warehouse: Connection) -> Iterator[str]:
 def _left_tables(warehouse: Connection) -> Iterator[str]:
     """Raw rows are staged for runs at work and for no other."""
     running = [key for (key,) in warehouse.execute("SELECT run_key FROM capi.run WHERE state = 'running'")]
-    wanted = {table for key in running for table in (staging_table_of(key), verdict_table_of(key))}
+    wanted = {table for key in running for table in (staging_table_of(key), held_back_table_of(key))}
     query = "SELECT tablename FROM pg_tables WHERE schemaname = 'capi' AND tablename ~ '^(staging|verdict)_'"
     for (name,) in warehouse.execute(query):
         if name not in wanted:

@@ -10,7 +10,7 @@ from daily_run import Company, Day, assert_conserved
 from psycopg import sql
 
 from crm_to_meta.errors import DeliveryIncompleteError, LawBrokenError
-from crm_to_meta.models import Mode, Status, staging_table_of, verdict_table_of
+from crm_to_meta.models import Mode, Status, held_back_table_of, staging_table_of
 from crm_to_meta.warehouse import execute
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ def figures_of(company: Company, run_key: str) -> dict[str, object]:
 
 def assert_own_tables_gone(company: Company, run_key: str) -> None:
     """The run's own tables, the one with raw rows before all, are dropped."""
-    names = [sql.Literal(f"capi.{name}") for name in (staging_table_of(run_key), verdict_table_of(run_key))]
+    names = [sql.Literal(f"capi.{name}") for name in (staging_table_of(run_key), held_back_table_of(run_key))]
 
-    assert company.select("SELECT to_regclass({}) AS staging, to_regclass({}) AS verdict", *names) == [
-        {"staging": None, "verdict": None}
+    assert company.select("SELECT to_regclass({}) AS staging, to_regclass({}) AS held_back", *names) == [
+        {"staging": None, "held_back": None}
     ]
 
 

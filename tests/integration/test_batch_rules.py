@@ -17,7 +17,7 @@ JUDGED = 20  # quality.min_rows_to_judge
 NEVER_JUDGED = {
     "rows_unexpected": "not judged: 0 past runs on record",
     "rows_late": "not judged: the first run of this pipeline",
-    "stages_new": "not judged: the first run of this pipeline",
+    "stages_new": "not judged: no run of this pipeline has gone through yet",
 }
 
 
@@ -28,8 +28,8 @@ def run_before(company: Company, *, days_ago: int = 1, rows: int = 100, **column
         "run_key": f"past-{days_ago}", "pipeline": company.pipeline.name, "mode": "live", "run_type": "scheduled",
         "dag_run_id": f"past-{days_ago}", "pass_no": 1, "window_start": end - timedelta(days=8), "window_end": end,
         "is_sweep": True, "configuration_digest": company.pipeline.digest, "state": "succeeded", "lease_until": end,
-        "staged": rows, "extracted": rows, "figures": '{"by_stage": {"new": {"delivered": 1}}}',
-        "started_at": end, "finished_at": end, **columns,
+        "quality_verdict": "passed", "staged": rows, "extracted": rows, "started_at": end, "finished_at": end,
+        "figures": '{"by_stage": {"new": {"delivered": 1}}}', **columns,
     }  # fmt: skip
     names, places = ", ".join(row), ", ".join(f"%({name})s" for name in row)
     company.warehouse.execute(f"INSERT INTO capi.run ({names}) VALUES ({places})", row)  # type: ignore[arg-type] # our own names
@@ -137,7 +137,7 @@ def test_severity_decides_what_a_broken_rule_does(company: Company, name: str, s
     if severity == "critical":
         assert BatchRefusedError in day.error_types
         assert f"calls critical: {reason} (" in str(day.errors[0])
-        assert "mend the source" in str(day.errors[0])
+        assert "fix the source" in str(day.errors[0])
         assert company.received() == []
         assert verdict == "failed"
         assert set(company.statuses()) <= {"pending"}
@@ -174,6 +174,34 @@ def test_a_first_run_judges_nothing_by_the_past(company: Company) -> None:
     )
     assert all(found[name]["observed"].startswith(why) for name, why in NEVER_JUDGED.items())
     assert all(row["checked"] == 0 and row["success"] for name, row in found.items() if name in NEVER_JUDGED)
+
+
+@pytest.mark.parametrize("mode", [Mode.LIVE, Mode.PREVIEW], ids=["refused", "preview"])
+def test_a_stage_is_not_known_from_a_run_that_sent_nothing(company: Company, mode: Mode) -> None:
+    """A stage that stopped a run stops the next one too, and a preview makes no stage known; the stage map does."""
+    company.configure(quality={"new_stages": {"severity": "critical"}}, unmapped_stages="skip")
+    run_before(company)
+    company.record(company.transition(stage="demo booked"), company.transition())
+    first, second = company.run_day(company.facts(mode=mode)), company.run_day()
+    company.configure(stages={**company.pipeline.stages, "demo booked": "Demo"})
+    named = company.run_day()
+
+    assert "stages_new" in str(first.errors[0])
+    assert "stages_new" in str(second.errors[0])
+    assert named.errors == []
+    assert company.statuses() == {"delivered": 2}
+
+
+def test_a_stage_is_known_once_it_went_through(company: Company) -> None:
+    """A warning about a new stage is given once: the run that gave it has met the stage."""
+    company.configure(unmapped_stages="skip")
+    run_before(company)
+    warnings = []
+    for _ in range(2):
+        company.record(company.transition(stage="demo booked"))
+        warnings.append("stages_new" in broken(company, company.run_day().run_key))
+
+    assert warnings == [True, False]
 
 
 def test_a_quiet_sunday_is_none_to_worry_about(company: Company) -> None:

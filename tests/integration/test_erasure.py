@@ -179,7 +179,7 @@ def test_erasure_of_nobody_is_on_record_too(company: Company) -> None:
     assert row["done_at"] is not None
 
 
-@pytest.mark.parametrize("text", ["", "12345", "1" * 18, "1234567890123456.0", "forget@example.com"])
+@pytest.mark.parametrize("text", ["", "12345", "1" * 18, "0123456789012345", "1234567890123456.0", "a@example.com"])
 def test_what_is_no_lead_id_is_refused(company: Company, text: str) -> None:
     """Something else than a lead id is not put on record, nor repeated in the message."""
     with pytest.raises(ConfigurationError) as refusal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,7 @@ from psycopg import sql
 from crm_to_meta.errors import SourceError, WarehouseError
 from crm_to_meta.extract.step import extract
 from crm_to_meta.models import Mode, event_id_of, staging_table_of
+from crm_to_meta.pipeline.settings import PERSONAL_FIELDS, SOURCE_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -294,6 +296,27 @@ def test_columns_may_have_other_names(company: Company) -> None:
     )
 
 
+def test_each_field_lands_in_its_own_column(company: Company) -> None:
+    """No two fields are ever swapped, whatever the order and the names of the source's columns."""
+    stage_changed, lead_created = company.midnight - timedelta(hours=1), company.midnight - timedelta(hours=2)
+    expected = {
+        "transition_id": "the transition_id", "stage": "new", "event_time": stage_changed, "lead_id": "the lead_id",
+        "lead_created_at": lead_created, "value": Decimal("12.50"), "currency": "EUR", "opted_out": True,
+        **{field: f"the {field}" for field in PERSONAL_FIELDS},
+    }  # fmt: skip
+    kinds = {"event_time": "timestamptz", "lead_created_at": "timestamptz", "value": "numeric", "opted_out": "boolean"}
+    columns = {field: f"column {number}" for number, field in enumerate(sorted(SOURCE_FIELDS, reverse=True))}
+    create_source(company.warehouse, {column: kinds.get(field, "text") for field, column in columns.items()})
+    company.configure(source={"columns": columns}, stages={"new": "Lead"})
+    insert_transitions(company.warehouse, [{columns[field]: value for field, value in expected.items()}])
+    (row,) = company.staged(company.extract().run_key)
+
+    assert expected.keys() == set(SOURCE_FIELDS)
+    assert {field: row[field] for field in SOURCE_FIELDS} == expected
+    assert (row["row_no"], row["occurrence"], row["event_name"], row["former_run_key"]) == (1, 1, "Lead", None)
+    assert (row["has_event_time"], row["has_value"], row["has_identifier"]) == (True, True, True)
+
+
 def test_no_name_of_the_source_is_ever_taken_for_sql(company: Company) -> None:
     """Schemas, tables and columns may be called what they like: quotes, semicolons, percent signs and braces."""
     company.judges_rows = False
@@ -380,7 +403,7 @@ def test_failed_extraction_leaves_nothing_behind(company: Company) -> None:
 
     assert company.select("SELECT * FROM capi.run") == []
     assert company.ledger() == {}
-    assert company.select("SELECT relname FROM pg_class WHERE relname ~ '^(staging|verdict)_.*[0-9a-f]{{16}}$'") == []
+    assert company.select("SELECT relname FROM pg_class WHERE relname ~ '^(staging|held_back)_.*[0-9a-f]{{16}}$'") == []
 
 
 # What is taken again --------------------------------------------------------------------------------------------------

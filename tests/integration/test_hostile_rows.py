@@ -53,6 +53,9 @@ def company(company: Company) -> Company:
         ("1234 5678 9012 345", "lead_id_invalid"),
         ("1" * 14, "lead_id_invalid"),
         ("1" * 18, "lead_id_invalid"),
+        ("000000000000000", "lead_id_invalid"),
+        ("0123456789012345", "lead_id_invalid"),
+        ("l:0123456789012345", "lead_id_invalid"),
         ("l:", None),
         ("l:1.23457E+15", "lead_id_invalid"),
         ("ll:123456789012345", "lead_id_invalid"),
@@ -66,7 +69,7 @@ def company(company: Company) -> Company:
     ids=lambda text: repr(text)[:24],
 )
 def test_lead_ids(company: Company, lead_id: str, reason: str | None) -> None:
-    """15 to 17 ASCII digits are an id; blanks around it and the label of Meta's exports are not a part of it."""
+    """A lead id is 15 to 17 ASCII digits, the first not 0; blanks around it and the label of an export do not count."""
     company.record(company.transition(transition_id="t", lead_id=lead_id), company.transition(transition_id="sound"))
     day = company.run_day()
     expected = ("quarantined", reason) if reason else ("delivered", None)

@@ -11,11 +11,12 @@ from psycopg import sql
 
 from crm_to_meta.errors import ConfigurationError, WarehouseError
 from crm_to_meta.ledger.schema import MIGRATIONS_FOLDER, migrate
-from crm_to_meta.models import Mode, Reason, Status
+from crm_to_meta.models import Mode, Reason, Status, held_back_table_of
 from crm_to_meta_demo.environment import PROJECT_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from crm_to_meta.warehouse import Connection
     from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
@@ -57,6 +58,16 @@ def words_of(warehouse: Connection, table: str, column: str) -> set[str]:
         [table, column],
     ).fetchall()
     return {word for (text,) in definitions for word in re.findall("'([a-z_]+)'", text)}
+
+
+def migrate_first(warehouse: Connection, last: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apply the migrations of an older version: those up to a number."""
+    for name in MIGRATIONS:
+        if int(name[:4]) <= last:
+            (folder / f"{name}.sql").touch()
+    with monkeypatch.context() as older:
+        older.setattr("crm_to_meta.ledger.schema.MIGRATIONS_FOLDER", folder)
+        migrate(warehouse)
 
 
 def test_empty_warehouse_gets_all_migrations_once(warehouse: Connection) -> None:
@@ -115,6 +126,36 @@ def test_a_run_counts_every_status(warehouse: Connection) -> None:
     columns = warehouse.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'capi.run'::regclass").fetchall()
 
     assert {str(status) for status in Status} <= {name for (name,) in columns}
+
+
+def test_what_no_erasure_could_ask_for_is_cleared(
+    warehouse: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lead ids that lost their leading zeros, and are none without them, leave the ledger; all others stay."""
+    migrate_first(warehouse, 6, tmp_path, monkeypatch)
+    for lead_id in (0, 12345678901234, 123456789012345, 99999999999999999):
+        warehouse.execute(
+            "INSERT INTO capi.delivery (event_id, pipeline, status, run_key, lead_id) "
+            "VALUES (gen_random_uuid(), 'leads', 'delivered', 'run', %s)",
+            [lead_id],
+        )
+    migrate(warehouse)
+    left = warehouse.execute("SELECT lead_id FROM capi.delivery ORDER BY lead_id").fetchall()
+
+    assert left == [(123456789012345,), (99999999999999999,), (None,), (None,)]
+
+
+def test_rows_held_back_by_a_run_at_work_stay_so(
+    warehouse: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade in the midst of a run keeps the run's list, under the name that the new version looks for."""
+    migrate_first(warehouse, 7, tmp_path, monkeypatch)
+    former = held_back_table_of("run").replace("held_back_", "verdict_")
+    warehouse.execute(sql.SQL("CREATE TABLE {} (LIKE capi.verdict)").format(sql.Identifier("capi", former)))
+    migrate(warehouse)
+    found = warehouse.execute("SELECT tablename FROM pg_tables WHERE tablename ~ '^(verdict|held_back)' ORDER BY 1")
+
+    assert found.fetchall() == [("held_back",), (held_back_table_of("run"),)]
 
 
 def test_refusals_of_meta_are_reasons(warehouse: Connection) -> None:

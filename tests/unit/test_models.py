@@ -23,9 +23,9 @@ from crm_to_meta.models import (
     Status,
     Window,
     event_id_of,
+    held_back_table_of,
     run_key_of,
     staging_table_of,
-    verdict_table_of,
 )
 
 pipeline_names = st.from_regex(r"[a-z][a-z0-9_]{0,39}", fullmatch=True)
@@ -111,7 +111,7 @@ def test_the_last_day_is_a_day_of_the_pipelines_zone(zone: str) -> None:
 @given(run_key=st.text(min_size=1, max_size=200))
 def test_table_names_need_no_quotes_and_fit(run_key: str) -> None:
     """Whatever the run key, its tables have plain names that PostgreSQL does not cut."""
-    names = {staging_table_of(run_key), verdict_table_of(run_key)}
+    names = {staging_table_of(run_key), held_back_table_of(run_key)}
 
     assert len(names) == 2
     assert all(re.fullmatch("[a-z0-9_]+", name) and len(name) <= LONGEST_POSTGRES_NAME for name in names)
@@ -120,7 +120,7 @@ def test_table_names_need_no_quotes_and_fit(run_key: str) -> None:
 def test_runs_have_tables_of_their_own() -> None:
     """Two passes of one DAG run do not share a table."""
     assert staging_table_of(key_of(pass_no=1)) != staging_table_of(key_of(pass_no=2))
-    assert verdict_table_of(key_of(pass_no=1)) != verdict_table_of(key_of(pass_no=2))
+    assert held_back_table_of(key_of(pass_no=1)) != held_back_table_of(key_of(pass_no=2))
 
 
 def test_a_shard_is_labelled_by_its_rows() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from crm_to_meta.audit.elsewhere import Elsewhere, Situation, describe_elsewhere, find_elsewhere
 from crm_to_meta.errors import DeliveryIncompleteError, HeldElsewhereError, LawBrokenError
-from crm_to_meta.models import Mode, Status, staging_table_of, verdict_table_of
+from crm_to_meta.models import Mode, Status, held_back_table_of, staging_table_of
 from crm_to_meta.warehouse import Connection, execute, table
 
 if TYPE_CHECKING:
@@ -76,19 +76,19 @@ def audit(connection: Connection, pipeline: Pipeline, *, run_key: str, now: date
         )
         _record(connection, result, rows, state="failed" if problem else "succeeded")
         execute(connection, "ledger/drop_table", table=table(staging_table_of(run_key)))
-        execute(connection, "ledger/drop_table", table=table(verdict_table_of(run_key)))
+        execute(connection, "ledger/drop_table", table=table(held_back_table_of(run_key)))
     if problem:
         raise problem
     return result
 
 
 def _read_outcomes(connection: Connection, run_key: str, mode: Mode) -> list[tuple[str, str, str | None, int]]:
-    """Return CRM stage, status, reason and number of rows: of the ledger, or for other modes of chunks and verdicts."""
+    """Count rows by CRM stage, status and reason: from the ledger, or in other modes from chunks and rows held back."""
     if mode is Mode.LIVE:
         return execute(connection, "audit/count_ledger", {"run_key": run_key}).fetchall()
-    execute(connection, "audit/ensure_verdict", verdict=table(verdict_table_of(run_key)))
-    verdict = table(verdict_table_of(run_key))
-    return execute(connection, "audit/count_chunks", {"run_key": run_key}, verdict=verdict).fetchall()
+    execute(connection, "audit/ensure_held_back", held_back=table(held_back_table_of(run_key)))
+    held_back = table(held_back_table_of(run_key))
+    return execute(connection, "audit/count_chunks", {"run_key": run_key}, held_back=held_back).fetchall()
 
 
 def _find_broken_law(connection: Connection, result: Audit, mode: Mode) -> LawBrokenError | None:

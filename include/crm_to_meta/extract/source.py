@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from crm_to_meta.errors import SourceError
-from crm_to_meta.pipeline.settings import REQUIRED_FIELDS, SOURCE_FIELDS
+from crm_to_meta.pipeline.settings import PERSONAL_FIELDS, REQUIRED_FIELDS, SOURCE_FIELDS
 from crm_to_meta.warehouse import execute
 
 if TYPE_CHECKING:
@@ -82,8 +82,11 @@ def source_identifiers(pipeline: Pipeline, columns: Mapping[str, str]) -> dict[s
     }
     event_moment = moment_of(pipeline, fields["event_time"])
     has_lead_created_at = "lead_created_at" in columns
+    personal = [sql.SQL("{}::text AS {}").format(fields[field], sql.Identifier(field)) for field in PERSONAL_FIELDS]
     return {
         **fields,
+        "personal_columns": sql.SQL(", ").join(personal),
+        "personal_fields": sql.SQL(", ").join(map(sql.Identifier, PERSONAL_FIELDS)),
         "source": quoted(*pipeline.source.schema_and_name),
         "all_columns": sql.SQL(", ").join(quoted(column) for column in columns.values()),
         "event_moment": event_moment,

@@ -1,7 +1,7 @@
-"""Extract: a window of the source table in, this run's staged work set out. Rows never leave the warehouse.
+"""Extract: stage the rows of a window that are still to be sent. They never leave the warehouse.
 
-In one transaction, and one pipeline at a time: runs that died are given up, the candidates are staged, and the ledger
-says that this run holds them. Test and preview runs stage the same rows and leave the ledger alone.
+One transaction, and one run of a pipeline at a time: runs that died are given up, the rows are staged, and the ledger
+says that this run has claimed them. Test and preview runs stage the same rows and leave the ledger alone.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from psycopg import sql
 from crm_to_meta.extract.source import in_window_condition, moment_of, quoted, read_source_columns, source_identifiers
 from crm_to_meta.ledger.abandoned_runs import abandon_dead_runs
 from crm_to_meta.ledger.schema import migrate
+from crm_to_meta.meta.lead_id import LEAD_ID_PATTERN
 from crm_to_meta.meta.limits import META_DEDUPLICATION_WINDOW
-from crm_to_meta.models import DagRunFacts, Mode, run_key_of, staging_table_of, verdict_table_of
+from crm_to_meta.models import DagRunFacts, Mode, held_back_table_of, run_key_of, staging_table_of
 from crm_to_meta.warehouse import Connection, execute, one_row, table
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ _NEWEST_ROWS: Final = (  # for test runs: the newest rows that are not in the fu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """What extract hands on: the run's key and counts."""
+    """The result of extract: the run's key and counts.
+
+    `held` counts transitions of the window that other runs have claimed.
+    """
 
     run_key: str
     staged: int
@@ -68,7 +72,8 @@ def extract(
         if facts.mode is Mode.LIVE:
             staging = table(staging_table_of(run_key))
             execute(connection, "extract/count_taken_over", staging=staging)
-            execute(connection, "extract/claim_rows", {"pipeline": pipeline.name, "run_key": run_key}, staging=staging)
+            claim = {"pipeline": pipeline.name, "run_key": run_key, "lead_id_pattern": f"^{LEAD_ID_PATTERN}$"}
+            execute(connection, "extract/claim_rows", claim, staging=staging)
             scope = {"pipeline": pipeline.name, "run_key": run_key, **_window_parameters(facts)}
             oldest = {"oldest_event_time": now - pipeline.delivery.max_event_age}
             execute(connection, "extract/settle_unreachable", scope)
@@ -124,7 +129,7 @@ def _stage_rows(
 ) -> int:
     staging = table(staging_table_of(run_key))
     execute(connection, "extract/create_staging", staging=staging)
-    execute(connection, "extract/create_verdict", verdict=table(verdict_table_of(run_key)))
+    execute(connection, "extract/create_held_back", held_back=table(held_back_table_of(run_key)))
     parameters = {
         **_window_parameters(facts),
         "pipeline": pipeline.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crm_to_meta.models import staging_table_of, verdict_table_of
+from crm_to_meta.models import held_back_table_of, staging_table_of
 from crm_to_meta.warehouse import execute, table
 
 if TYPE_CHECKING:
@@ -24,4 +24,4 @@ def abandon_dead_runs(connection: Connection, *, pipeline: str, dag_run_id: str 
     execute(connection, "ledger/record_doubts", {"run_keys": abandoned, "shard_no": None})
     for key in abandoned:
         execute(connection, "ledger/drop_table", table=table(staging_table_of(key)))
-        execute(connection, "ledger/drop_table", table=table(verdict_table_of(key)))
+        execute(connection, "ledger/drop_table", table=table(held_back_table_of(key)))

@@ -1,28 +1,27 @@
-"""Erasure: a lead's id in, everything that this project keeps of the person gone.
+"""Erase a person: remove everything that this project keeps of a lead.
 
-What is left of a transition is a row without the person: its event id, its status and the run it counts for. So the
-counts of past runs stay right, and the transition is not sent again where the CRM still has it. Requests stand in
-`capi.erasure`, which forgets the lead's id as well once it is done.
+A transition keeps its event id, its status and its run, and nothing of the person. So the counts of past runs stay
+right, and the transition is not sent again where the CRM still has it. Requests are rows of `capi.erasure`, where the
+lead's id is cleared as well once a request is carried out.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.ledger.abandoned_runs import abandon_dead_runs
 from crm_to_meta.ledger.schema import migrate
+from crm_to_meta.meta.lead_id import read_lead_id
 from crm_to_meta.warehouse import execute, one_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from crm_to_meta.warehouse import Connection
-
-_LEAD_ID_LENGTHS: Final = range(15, 18)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasures:
-    """What became of the open requests: carried out, or waiting for runs to end."""
+    """The open requests: those that were carried out, and how many wait for which runs to end."""
 
     done: list[Erasure]
     waiting: int = 0
@@ -44,26 +43,28 @@ class Erasures:
 
 
 def request_erasure(connection: Connection, lead_id: str) -> int:
-    """Put on record that a lead is to be forgotten, and return the request's number.
+    """Record a request to erase a lead, and return its number.
 
     Args:
         connection: to the warehouse, in autocommit mode.
-        lead_id: Meta's id of the lead, 15 to 17 digits; the `l:` of Meta's exports is stripped.
+        lead_id: Meta's id of the lead as text (see `read_lead_id`).
 
     Raises:
-        ConfigurationError: that is no lead id.
+        ConfigurationError: it is not a lead id.
     """
-    digits = lead_id.strip().removeprefix("l:").strip()
-    if not (digits.isascii() and digits.isdigit() and len(digits) in _LEAD_ID_LENGTHS):
-        raise ConfigurationError("A lead id is 15 to 17 digits, as in capi.delivery.lead_id; nothing was erased.")
+    known_as = read_lead_id(lead_id)
+    if known_as is None:
+        raise ConfigurationError(
+            "A lead id is 15 to 17 digits, the first not 0, as in capi.delivery.lead_id; nothing was erased."
+        )
     migrate(connection)
-    return int(one_row(execute(connection, "ledger/erase_insert_request", {"lead_id": int(digits)}))[0])
+    return int(one_row(execute(connection, "ledger/erase_insert_request", {"lead_id": known_as}))[0])
 
 
 def erase_requested(connection: Connection) -> Erasures:
-    """Carry out the open requests, unless runs are at work, which may have the person in memory.
+    """Carry out the open requests, unless a run is at work, which may have the person in memory.
 
-    All pipelines' extractions wait meanwhile. A run that died is given up here, with its copy of raw rows.
+    No pipeline extracts meanwhile. Runs that died are given up first, and their copies of raw rows dropped.
 
     Args:
         connection: to the warehouse, in autocommit mode.

@@ -1,4 +1,4 @@
-"""Which expectations Great Expectations has, and their arguments: read from the schema files that it comes with.
+"""The expectations of Great Expectations and their arguments, read from the schema files that it comes with.
 
 Importing Great Expectations takes seconds, far too long for the parsing of a DAG file; reading a JSON file does not.
 """
@@ -29,7 +29,7 @@ _NOT_ROW_BY_ROW: Final = {  # called maps over rows, but they compare rows with 
 
 
 def check(name: str, arguments: Mapping[str, Any], *, columns: Sequence[str], must_be_about_rows: bool) -> None:
-    """Raise where an expectation cannot be part of the suite.
+    """Check that an expectation can be part of the suite.
 
     Args:
         name: type of the expectation, such as expect_column_values_to_be_in_set.

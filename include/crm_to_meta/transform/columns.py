@@ -1,9 +1,9 @@
-"""A column of values in; one of Meta's fields out: each row's member of `user_data` as JSON, and what was dropped why.
+"""Turn a column of values into one of Meta's fields: each row's member of `user_data` as JSON.
 
-Members have a comma in front, as all of an object's but its first.
+Members begin with a comma; that of lead_id, the first in the object, does not.
 
-Works on the column as a whole: what is plainly written is found in one pass, the rest goes through the field's own
-function, and what many rows repeat is normalised, hashed and written once (docs/adr/0005).
+A column is read as a whole: plainly written values are found in one pass, the others go through the field's own
+function, and a value that many rows repeat is normalised, hashed and written once (docs/adr/0005).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ RowsByCountry: TypeAlias = "Mapping[str | None, Sequence[int]]"
 
 
 def read_column(values: Sequence[Any], write: Writer) -> Column:
-    """Write the values that are there; each distinct one once, where some are the same."""
+    """Write the values that are not None. Where values repeat, each distinct one is written once."""
     absent = values.count(None)
     if absent == len(values):
         return Column([""] * len(values), {})
@@ -61,7 +61,7 @@ def read_column(values: Sequence[Any], write: Writer) -> Column:
 
 
 def _are_repeated(values: Sequence[Any]) -> bool:
-    """Guess whether looking for repeats saves more than it costs: of e-mail addresses there are few, of cities many."""
+    """Guess from a sample whether finding repeats is worth its cost: cities repeat, email addresses hardly do."""
     sample = values[:_SAMPLE_ROWS]
     return len(set(sample)) < _LEAST_DISTINCT * len(sample)
 
@@ -88,7 +88,7 @@ def read_column_by_country(
 
 
 def _place(number: int, parts: Iterable[tuple[Sequence[int], Column]]) -> Column:
-    """Put a column together from parts, each with its rows; the others have no member."""
+    """Put a column together from parts and their rows. Rows in no part have no member."""
     members, drops = [""] * number, dict[int, str]()
     for rows, part in parts:
         for row, member in zip(rows, part.members, strict=True):
@@ -97,11 +97,11 @@ def _place(number: int, parts: Iterable[tuple[Sequence[int], Column]]) -> Column
     return Column(members, drops)
 
 
-# --- Writing: values in, members out ----------------------------------------------------------------------------------
+# --- Writing: the members of values -----------------------------------------------------------------------------------
 
 
 def id_writer(field: str, check: Callable[[Any], str | DropReason]) -> Writer:
-    """Return what writes ids as they are. `check` lets ASCII without quotes pass, so that JSON needs no escapes."""
+    """Return a writer of unhashed ids. `check` must pass only ASCII without quotes, so that JSON needs no escapes."""
 
     def write(value: Any) -> str | DropReason:
         checked = check(value)
@@ -115,7 +115,7 @@ def hash_writer(
     normalize: Callable[[str], str | DropReason],
     find_plain: Callable[[Sequence[str]], Iterable[str]] | None = None,
 ) -> Writer:
-    """Return what writes texts hashed: those that are plain in one pass, the others by the field's own function."""
+    """Return a writer of hashed texts: plain ones are normalised in one pass, the others one by one."""
     head = f',"{field}":["'
 
     def write(texts: Sequence[str]) -> Column:

@@ -1,4 +1,4 @@
-"""Columns of text in; out the normal forms of what is plainly written, and "" for each value that is not.
+"""Normalise the plainly written values of a column in one pass; the others get "".
 
 Most of a CRM is plainly written: ASCII without punctuation to remove. One regular expression over the joined column
 finds those values' normal forms some five times faster than a Python function for each of them (docs/adr/0005). The
@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from crm_to_meta.meta.lead_id import LEAD_ID_PATTERN
 from crm_to_meta.transform.fields.names_and_places import has_zip_plus_four
 from crm_to_meta.transform.fields.phones import NEVER, WITHOUT_SEPARATORS, plan_of_country, plan_of_country_code
 from crm_to_meta.transform.fields.territories import country_code
@@ -24,7 +25,7 @@ _END: Final = "\0"  # PostgreSQL's text never holds it
 def compile_plain(pattern: str) -> re.Pattern[str]:
     """Return the pattern of a column. Its only group is the normal form of a plainly written value, in lowercase.
 
-    No MD5 and no SHA-256 may match: those are not plain.
+    It must not match an MD5 or a SHA-256: those are not plain.
     """
     return re.compile(rf" *(?:{pattern}) *{_END}|[^{_END}]*{_END}", re.ASCII)
 
@@ -39,7 +40,7 @@ _EXTERNAL_ID: Final = compile_plain("([a-z0-9_.-]{1,31})")
 _ZIP: Final = compile_plain("([a-z0-9]{1,12})")
 _US_ZIP: Final = compile_plain("([0-9]{5})(?:-[0-9]{4})?")
 _WITHOUT_BLANKS_AND_DASHES: Final = dict.fromkeys(map(ord, " -"))
-_LEAD_ID: Final = compile_plain("([1-9][0-9]{14,16})")
+_LEAD_ID: Final = compile_plain(f"({LEAD_ID_PATTERN})")
 
 
 def find_plain_emails(texts: Sequence[str]) -> Sequence[str]:

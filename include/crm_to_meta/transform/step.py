@@ -1,7 +1,7 @@
-"""Transform: accepted rows of a shard in, hashed events in numbered chunks out, stored exactly as they will be sent.
+"""Transform: turn the accepted rows of a shard into hashed events, stored in chunks exactly as they will be sent.
 
-The only step that reads personal fields into Python. In one transaction the chunks are stored and the staged raw rows
-deleted, so a shard is either still to do or done.
+The only step that reads personal fields into Python. The chunks are stored and the staged raw rows deleted in one
+transaction, so that a shard is either untouched or finished.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from psycopg.errors import UndefinedTable
 
 from crm_to_meta.errors import StagingLostError, WarehouseError
 from crm_to_meta.meta.body import build_body, write_json
-from crm_to_meta.models import DropReason, Reason, Shard, Status, staging_table_of, verdict_table_of
+from crm_to_meta.models import DropReason, Reason, Shard, Status, held_back_table_of, staging_table_of
 from crm_to_meta.pipeline.settings import SOURCE_FIELDS, Pipeline
 from crm_to_meta.transform.user_data import FieldCounts, build_user_data
 from crm_to_meta.warehouse import Connection, execute, one_row, table
@@ -41,7 +41,7 @@ _COMPRESSION_LEVEL: Final = 1  # hashes hardly compress; the rest of an event do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transformation:
-    """What transform hands on for a shard."""
+    """The result of transform for a shard."""
 
     events: int
     chunks: int
@@ -77,7 +77,7 @@ def transform(
     test_event_code: str | None = None,
     partner_agent: str = "",
 ) -> Transformation:
-    """Build the chunks of a shard and delete its staged rows. Done before, it does nothing.
+    """Build the chunks of a shard and delete its staged rows. A shard that is finished is left alone.
 
     Args:
         connection: to the warehouse, in autocommit mode.
@@ -137,7 +137,7 @@ def build_events(
 def _write_events(
     columns: Mapping[str, Sequence[Any]], user_data: Sequence[Sequence[str]], pipeline: Pipeline, crm_name: str
 ) -> list[str]:
-    """Join each row's event from its pieces; those that are the same in many rows are written once."""
+    """Join each row's event from its pieces. Pieces that many rows share are written once."""
     names = {name: f'{{"event_name":{json.dumps(name)},"event_time":' for name in set(columns["event_name"])}
     options = "".join(
         f'"{name}":{write_json(value)},' for name, value in pipeline.data_processing_options.members.items()
@@ -182,7 +182,7 @@ def _read_accepted(connection: Connection, shard: Shard, *, batch_rows: int) -> 
         _scope(shard),
         columns=sql.SQL(", ").join(_WRITTEN_AS_TEXT.get(name) or sql.Identifier(name) for name in COLUMNS),
         staging=_staging(shard),
-        verdict=_verdict(shard),
+        held_back=_held_back(shard),
     )
     while rows := cursor.fetchmany(batch_rows):
         yield dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
@@ -222,7 +222,7 @@ def _store_chunk(connection: Connection, shard: Shard, chunk_no: int, events: Ev
 
 
 def _list_dropped(drops: Mapping[str, Sequence[str | None]]) -> dict[str, dict[str, list[int]]]:
-    """List by field and reason the events of a chunk (counted from 0) that go without the field. A blank is no loss."""
+    """List by field and reason the events of a chunk (counted from 0) that lost the field (blanks aside)."""
     listed: dict[str, dict[str, list[int]]] = {}
     for field, reasons in drops.items():
         for place, reason in enumerate(reasons):
@@ -232,7 +232,7 @@ def _list_dropped(drops: Mapping[str, Sequence[str | None]]) -> dict[str, dict[s
 
 
 def _hold_back(connection: Connection, shard: Shard, row_numbers: Sequence[int]) -> None:
-    """Rows whose identifiers turned out to be unusable join those that validate held back."""
+    """Add the rows without a usable identifier to those that validate held back."""
     if row_numbers:
         reason = {"status": Status.QUARANTINED, "reason": Reason.NO_IDENTIFIER}
         execute(
@@ -240,9 +240,9 @@ def _hold_back(connection: Connection, shard: Shard, row_numbers: Sequence[int])
             "transform/hold_back",
             {"row_numbers": list(row_numbers), **reason},
             staging=_staging(shard),
-            verdict=_verdict(shard),
+            held_back=_held_back(shard),
         )
-        execute(connection, "transform/settle_held_back", _scope(shard), verdict=_verdict(shard))
+        execute(connection, "transform/settle_held_back", _scope(shard), held_back=_held_back(shard))
 
 
 def _scope(shard: Shard) -> dict[str, Any]:
@@ -258,5 +258,5 @@ def _staging(shard: Shard) -> sql.Identifier:
     return table(staging_table_of(shard.run_key))
 
 
-def _verdict(shard: Shard) -> sql.Identifier:
-    return table(verdict_table_of(shard.run_key))
+def _held_back(shard: Shard) -> sql.Identifier:
+    return table(held_back_table_of(shard.run_key))

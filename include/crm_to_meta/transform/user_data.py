@@ -1,6 +1,6 @@
-"""Identifiers of a shard's rows: columns of text in, `user_data` of each row as JSON out, and what was dropped and why.
+"""Build the `user_data` of each row from the columns of a shard, and count what was dropped and why.
 
-No value comes out of here but as a hash; lead_id, fbc and fbp are sent as they are, as Meta wants it.
+Every value is hashed but lead_id, fbc and fbp, which Meta wants as they are.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class UserData:
 
 
 def build_user_data(columns: Mapping[str, Sequence[Any]], pipeline: Pipeline) -> UserData:
-    """Return the `user_data` of each row, and for each of Meta's fields what was usable or why not.
+    """Build the `user_data` of each row, and count for each of Meta's fields what was usable and why the rest was not.
 
     Args:
         columns: the staged columns by name, all of one length; None where a row has no value.
@@ -144,7 +144,7 @@ def _read_columns(columns: Mapping[str, Sequence[Any]], pipeline: Pipeline) -> d
 
 
 def _group_by_country(texts: Sequence[str | None], default: str | None) -> RowsByCountry:
-    """Return the rows of each country as alpha-2: the default where they say none; None where nobody can read it."""
+    """Return the rows of each country (alpha-2). Rows without one have the default; None is for unreadable ones."""
     countries = {text: _country_of(text, default) for text in set(texts)}
     if len(set(countries.values())) == 1:
         return dict.fromkeys(countries.values(), range(len(texts)))
@@ -166,7 +166,7 @@ _Click: TypeAlias = "tuple[str | None, str | None, datetime | None]"
 
 
 def _clicks_of(columns: Mapping[str, Sequence[Any]]) -> list[_Click | None]:
-    """Return what each row says of its click: `fbc`, or `fbclid` and the time of the lead; or None."""
+    """Return each row's click: `fbc`, or `fbclid` and the time when the lead was made; None where it has neither."""
     clicks = zip(columns["fbc"], columns["fbclid"], columns["lead_created_at"], strict=True)
     return [
         None if fbc is None and (fbclid is None or created_at is None) else (fbc, fbclid, created_at)

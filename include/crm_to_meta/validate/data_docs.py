@@ -1,7 +1,7 @@
-"""Great Expectations' own Data Docs: a result without values in, a site of HTML pages in a folder out.
+"""Write Great Expectations' own Data Docs: a site of HTML pages in a folder, without values of rows.
 
-For those who have a place for such a site: the state of this project is in the warehouse alone. The pages load scripts
-and fonts from the Internet, which the report of a run does not.
+They are optional, since this project keeps its state in the warehouse alone. The pages load scripts and fonts from the
+Internet, which the report of a run does not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger("crm_to_meta")
 
 
 def write_data_docs(folder: Path, result: ExpectationSuiteValidationResult) -> None:
-    """Add the page of a run to a site; a folder that cannot be written is logged and holds nothing up.
+    """Add the page of a run to a site. A folder that cannot be written is logged, and the run goes on.
 
     Args:
         folder: of the site; made where it is not there.

@@ -1,8 +1,8 @@
-"""Great Expectations inside the warehouse: expectations in, counts and a query for the failing rows out.
+"""Run Great Expectations inside the warehouse, and return counts and queries for the failing rows.
 
-GX's own lists of failing rows are cut off (20 by default) and hold values. So a rule's verdict comes from its counts,
-and its failing rows from the very condition that GX counted with, as a query that never leaves the warehouse. What GX
-says as a whole is handed out, too, without anything that may be a value of a row.
+GX's own lists of failing rows are cut off (20 by default) and hold values. So whether a rule is broken comes from GX's
+counts, and the failing rows from the very condition that GX counted with, as a query that never leaves the warehouse.
+GX's result as a whole is returned, too, without anything that may be a value of a row.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from great_expectations.core.run_identifier import RunIdentifier
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.datasource.fluent.interfaces import TestConnectionError
 from great_expectations.exceptions.exceptions import GreatExpectationsError
+from great_expectations.expectations.metadata_types import FailureSeverity
 from great_expectations.validator.metric_configuration import MetricConfiguration
 from great_expectations.validator.validator import Validator
 
@@ -57,12 +58,17 @@ _COUNTED: Final = {  # expectations that observe a number of rows, values or col
 class Question:
     """An expectation to put to the staged rows.
 
-    `name` is what an error calls it; `lists_rows` asks for the failing rows; `from_rows` names the arguments that came
-    from the data and so are nothing to show.
+    Attributes:
+        expectation: what is expected.
+        name: what an error calls it.
+        severity: critical, warning or info.
+        lists_rows: ask for the failing rows, too.
+        from_rows: arguments that came from the data, and so are not shown.
     """
 
     expectation: Expectation
     name: str
+    severity: str
     lists_rows: bool = False
     from_rows: tuple[str, ...] = ()
 
@@ -166,8 +172,9 @@ def _count_failures(
 
 
 def _named(question: Question, number: int) -> Expectation:
-    """Return a copy that differs from all others: of two that are alike a suite takes one."""
+    """Return a copy that differs from all others: a suite takes two that are alike as one."""
     expectation = question.expectation.copy(deep=True)
+    expectation.severity = FailureSeverity(question.severity)
     expectation.description = f"{number}: {question.name}"
     return expectation
 

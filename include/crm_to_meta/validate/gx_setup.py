@@ -1,4 +1,4 @@
-"""Great Expectations without its noise: to be imported before it, by each module that imports it."""
+"""Keep Great Expectations from logging and calling home. Each module that imports it imports this one first."""
 
 from __future__ import annotations
 

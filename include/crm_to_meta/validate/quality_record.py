@@ -1,4 +1,4 @@
-"""What capi.quality says of each rule: a rule and its outcome in, a line of counts and words out."""
+"""The lines of capi.quality: for each rule, counts and words that say how it did."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def line_of_rows(rule: RowRule, outcome: Outcome) -> QualityLine:
         **_expectation_of(rule.expectation),
         reason=rule.reason,
         description=rule.description,
-        severity=str(rule.expectation.severity.value),
+        severity=rule.severity,
         checked=outcome.checked,
         failed=outcome.failed,
         success=outcome.success,
@@ -50,7 +50,7 @@ def line_of_batch(rule: BatchRule, outcome: Outcome | None) -> QualityLine:
     """Return the line of a rule about the batch; without an outcome it was not judged."""
     checked, failed, observed = rule.measure(outcome) if outcome else (0, 0, f"not judged: {rule.why_not}")
     return QualityLine(
-        **_expectation_of(rule.expectation),
+        **(_expectation_of(rule.expectation) if outcome else {"expectation": NOT_JUDGED, "column_name": None}),
         reason=rule.reason,
         description=rule.description,
         severity=rule.severity,
@@ -62,7 +62,7 @@ def line_of_batch(rule: BatchRule, outcome: Outcome | None) -> QualityLine:
 
 
 def line_of_quarantine(pipeline: Pipeline, *, staged: int, quarantined: int) -> QualityLine:
-    """Return the one line about the verdicts themselves, which Great Expectations does not see."""
+    """Return the line about the share of quarantined rows, which Great Expectations does not see."""
     limits = pipeline.quality
     is_refused = staged >= limits.min_rows_to_judge and quarantined > limits.max_quarantined_share * staged
     return QualityLine(
@@ -79,7 +79,5 @@ def line_of_quarantine(pipeline: Pipeline, *, staged: int, quarantined: int) -> 
 
 
 def _expectation_of(expectation: Any) -> dict[str, Any]:
-    if expectation is None:
-        return {"expectation": NOT_JUDGED, "column_name": None}
     column = getattr(expectation, "column", None) or getattr(expectation, "column_A", None)
     return {"expectation": expectation.expectation_type, "column_name": column}

@@ -1,6 +1,6 @@
-"""Validate: staged rows in, a verdict out. Great Expectations judges them inside the warehouse, without a copy.
+"""Validate: Great Expectations checks the staged rows inside the warehouse, without a copy.
 
-Rows that break a rule are written down with their reason; the others go on. A batch that is bad as a whole raises after
+Rows that break a rule are held back with their reason; the others go on. A batch that is bad as a whole raises after
 everything is recorded, and before anything is sent.
 """
 
@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.errors import UndefinedTable
 
 from crm_to_meta.errors import BatchRefusedError, ConfigurationError, LawBrokenError, StagingLostError, WarehouseError
-from crm_to_meta.models import Mode, Reason, Shard, Status, staging_table_of, verdict_table_of
+from crm_to_meta.models import Mode, Reason, Shard, Status, held_back_table_of, staging_table_of
 from crm_to_meta.validate.contract import BatchRule, RowRule, batch_rules, row_rules
 from crm_to_meta.validate.data_docs import write_data_docs
 from crm_to_meta.validate.gx_pushdown import ROW_KEY, Outcome, Question, check_table
@@ -38,7 +38,7 @@ MAX_SHARDS: Final = 500  # Airflow refuses to map a task over more than 1,024 it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """What validate hands on: how many rows go on, what was odd about the batch, and the shards of the rows."""
+    """The result of validate: rows accepted and held back, rules broken with severity warning, and the shards to do."""
 
     accepted: int
     held_back: int
@@ -47,7 +47,7 @@ class Validation:
 
 
 def validate(connection: Connection, pipeline: Pipeline, *, run_key: str, now: datetime | None = None) -> Validation:
-    """Judge the staged rows of a run, record the verdict, and plan the shards of the rows.
+    """Check the staged rows of a run, record which are held back and how each rule did, and plan the shards.
 
     Args:
         connection: to the warehouse, in autocommit mode.
@@ -66,7 +66,7 @@ def validate(connection: Connection, pipeline: Pipeline, *, run_key: str, now: d
     rows_judged, batch_judged, result = _ask(connection, pipeline, batch, run_key=run_key, now=now)
     with connection.transaction():
         execute(connection, "validate/set_session")
-        held_back = _record_verdicts(connection, run_key, rows_judged)
+        held_back = _hold_back(connection, run_key, rows_judged)
         lines = [
             *(line_of_rows(rule, outcome) for rule, outcome in rows_judged),
             *(line_of_batch(rule, outcome) for rule, outcome in batch_judged),
@@ -75,8 +75,7 @@ def validate(connection: Connection, pipeline: Pipeline, *, run_key: str, now: d
         _record_quality(connection, run_key, lines, result)
         refused = [line for line in lines if line.is_broken("critical")]
         if batch.mode is Mode.LIVE and not refused:
-            verdict = table(verdict_table_of(run_key))
-            execute(connection, "validate/settle_held_back", {"run_key": run_key}, verdict=verdict)
+            execute(connection, "validate/settle_held_back", {"run_key": run_key}, held_back=_held_back(run_key))
     if pipeline.quality.data_docs:
         write_data_docs(Path(pipeline.quality.data_docs, pipeline.name), result)
     if refused:
@@ -88,7 +87,7 @@ def validate(connection: Connection, pipeline: Pipeline, *, run_key: str, now: d
 
 
 def plan_shards(pipeline: Pipeline, *, run_key: str, rows: int) -> list[Shard]:
-    """Cut rows 1..`rows` into shards of whole chunks: at most `MAX_SHARDS`, however many rows there are."""
+    """Divide rows 1..`rows` into shards of whole chunks, at most `MAX_SHARDS` of them."""
     chunk_size = pipeline.delivery.chunk_size
     chunks = -(-rows // chunk_size)
     chunks_per_shard = max(pipeline.delivery.shard_chunks, -(-chunks // MAX_SHARDS))
@@ -102,15 +101,11 @@ def plan_shards(pipeline: Pipeline, *, run_key: str, rows: int) -> list[Shard]:
 def _ask(
     connection: Connection, pipeline: Pipeline, batch: Batch, *, run_key: str, now: datetime
 ) -> tuple[list[tuple[RowRule, Outcome]], list[tuple[BatchRule, Outcome | None]], ExpectationSuiteValidationResult]:
-    """Put all rules to Great Expectations at once; return each with its outcome, and the result as a whole."""
+    """Check all rules with Great Expectations at once; return each with its outcome, and the quality result."""
     of_rows, of_batch = row_rules(pipeline, now), batch_rules(pipeline, batch)
     questions = [
-        *(Question(expectation=rule.expectation, name=_name_of(pipeline, rule), lists_rows=True) for rule in of_rows),
-        *(
-            Question(expectation=rule.expectation, name=_name_of(pipeline, rule), from_rows=rule.from_rows)
-            for rule in of_batch
-            if rule.expectation
-        ),
+        *(_question(pipeline, rule, lists_rows=True) for rule in of_rows),
+        *(_question(pipeline, rule, from_rows=rule.from_rows) for rule in of_batch if not rule.why_not),
     ]
     try:
         answers = check_table(
@@ -126,15 +121,17 @@ def _ask(
     by_rows, by_batch = answers.outcomes[: len(of_rows)], iter(answers.outcomes[len(of_rows) :])
     return (
         list(zip(of_rows, by_rows, strict=True)),
-        [(rule, next(by_batch) if rule.expectation else None) for rule in of_batch],
+        [(rule, None if rule.why_not else next(by_batch)) for rule in of_batch],
         answers.result,
     )
 
 
-def _name_of(pipeline: Pipeline, rule: RowRule | BatchRule) -> str:
-    if rule.reason is Reason.OWN_RULE:
-        return f'"{rule.description}" of include/pipelines/{pipeline.name}.yaml (quality.expectations)'
-    return f'"{rule.description}"'
+def _question(pipeline: Pipeline, rule: RowRule | BatchRule, **options: Any) -> Question:
+    where = (
+        f" of include/pipelines/{pipeline.name}.yaml (quality.expectations)" if rule.reason is Reason.OWN_RULE else ""
+    )
+    name = f'"{rule.description}"{where}'
+    return Question(expectation=rule.expectation, name=name, severity=rule.severity, **options)
 
 
 def _describe_batch(connection: Connection, run_key: str, *, rows: int, now: datetime) -> Batch:
@@ -163,7 +160,7 @@ def _batch_refused(pipeline: Pipeline, run_key: str, refused: Sequence[QualityLi
     )
     return BatchRefusedError(
         f"Run {run_key}: the batch breaks what include/pipelines/{pipeline.name}.yaml calls critical: {rules}. Nothing "
-        "was sent and all rows stay pending; see capi.quality or the run's report, mend the source (or the rule), and "
+        "was sent and all rows stay pending; see capi.quality or the run's report, fix the source (or the rule), and "
         "clear this run."
     )
 
@@ -181,11 +178,9 @@ def _require_staged_rows(connection: Connection, run_key: str) -> int:
     return int(staged)
 
 
-def _record_verdicts(
-    connection: Connection, run_key: str, judged: Sequence[tuple[RowRule, Outcome]]
-) -> dict[Status, int]:
+def _hold_back(connection: Connection, run_key: str, judged: Sequence[tuple[RowRule, Outcome]]) -> dict[Status, int]:
     """Write down each failing row once, with the first rule that it breaks; return the rows per status."""
-    execute(connection, "validate/forget_verdicts", table=table(verdict_table_of(run_key)))
+    execute(connection, "validate/forget_held_back", held_back=_held_back(run_key))
     failing = [
         sa.select(outcome.failing_rows.subquery().c[ROW_KEY], sa.literal(position, sa.Integer).label("position"))
         for position, (_, outcome) in enumerate(judged)
@@ -202,17 +197,17 @@ def _record_verdicts(
     _require_complete_lists(connection, str(query), query.params, [outcome for _, outcome in judged])
     counts = execute(
         connection,
-        "validate/record_verdicts",
+        "validate/record_held_back",
         parameters,
         failing=_raw(str(query)),
-        verdict=table(verdict_table_of(run_key)),
+        held_back=_held_back(run_key),
         staging=_staging(run_key),
     )
     return {Status(status): rows for status, rows in counts}
 
 
 def _require_complete_lists(connection: Connection, query: str, parameters: Any, outcomes: Sequence[Outcome]) -> None:
-    """A verdict that was cut off must be impossible: the rows found are as many as GX counted, rule by rule."""
+    """Raise where a list was cut off: the rows found must be as many as GX counted, rule by rule."""
     counted = execute(connection, "validate/count_failing", parameters, failing=_raw(query)).fetchall()
     expected = {position: outcome.failed for position, outcome in enumerate(outcomes) if outcome.failed}
     if dict(counted) != expected:
@@ -232,7 +227,7 @@ def _record_quality(
     execute(connection, "validate/forget_result", scope)
     for position, line in enumerate(lines):
         execute(connection, "validate/record_quality", {**scope, "position": position, **asdict(line)})
-    execute(connection, "validate/record_verdict", scope)
+    execute(connection, "validate/record_quality_verdict", scope)
     document = result.to_json_dict()  # type: ignore[no-untyped-call] # of Great Expectations
     execute(connection, "validate/record_result", {**scope, "result": json.dumps(document)})
 
@@ -241,6 +236,10 @@ def _staging(run_key: str) -> sql.Identifier:
     return table(staging_table_of(run_key))
 
 
+def _held_back(run_key: str) -> sql.Identifier:
+    return table(held_back_table_of(run_key))
+
+
 def _raw(query: LiteralString) -> sql.SQL:
-    """Return a query that SQLAlchemy compiled, with its placeholders, for use inside a statement of ours."""
+    """Return a query that SQLAlchemy compiled, placeholders included, to be part of one of our own statements."""
     return sql.SQL(query)

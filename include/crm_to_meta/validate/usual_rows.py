@@ -1,4 +1,4 @@
-"""What a batch is measured against: its run and the runs before it in, the usual number of rows out."""
+"""The batch as a whole, and how many rows the runs before it make usual."""
 
 from __future__ import annotations
 
@@ -48,14 +48,24 @@ class Batch:
 
 
 class RowBounds(NamedTuple):
-    """How many rows are expected; None: any number."""
+    """How many rows are expected; None: any number. Without either, `why_not` says why."""
 
-    fewest: int | None
-    most: int | None
+    fewest: int | None = None
+    most: int | None = None
+    why_not: str = ""
+
+    @property
+    def description(self) -> str:
+        """The bounds as a sentence."""
+        fewest = [f"at least {self.fewest:,}"] if self.fewest is not None else []
+        most = [f"at most {self.most:,}"] if self.most is not None else []
+        if self.why_not:
+            return "about as many rows as in past runs"
+        return f"{' and '.join(fewest + most)} rows, going by past runs"
 
 
-def expected_rows(settings: ExpectedRows, batch: Batch, *, zone: tzinfo, worth_judging: int) -> RowBounds | str:
-    """Return the bounds for the number of rows, or why there are none.
+def expected_rows(settings: ExpectedRows, batch: Batch, *, zone: tzinfo, worth_judging: int) -> RowBounds:
+    """Return the bounds for the number of rows.
 
     The usual number is the median of past runs for the same weekday and hour. Until there are enough of those it is any
     number of the last runs, once they hold a whole week.
@@ -67,21 +77,21 @@ def expected_rows(settings: ExpectedRows, batch: Batch, *, zone: tzinfo, worth_j
         worth_judging: usual numbers below this are too small to say that fewer are too few.
     """
     if batch.mode is not Mode.LIVE or batch.run_type != "scheduled" or not batch.is_sweep:
-        return "only scheduled live runs are compared"
+        return RowBounds(why_not="only scheduled live runs are compared")
     same_day = [run.rows for run in batch.past_runs if _slot(run.window_end, zone) == _slot(batch.window_end, zone)]
     if len(same_day) >= settings.past_runs:
         low = high = float(median(same_day))
     elif len(batch.past_runs) >= _RUNS_OF_A_WEEK:
         low, high = (float(choose(run.rows for run in batch.past_runs)) for choose in (min, max))
     else:
-        return (
-            f"{len(batch.past_runs)} past runs on record: {settings.past_runs} of the same weekday or "
+        return RowBounds(
+            why_not=f"{len(batch.past_runs)} past runs on record: {settings.past_runs} of the same weekday or "
             f"{_RUNS_OF_A_WEEK} in all are needed"
         )
     fewest = math.ceil(settings.at_least * low) if low >= worth_judging else None
     most = math.floor(settings.at_most * max(high, worth_judging)) if batch.follows_on else None
     if fewest is None and most is None:
-        return f"past runs had fewer than {worth_judging} rows"
+        return RowBounds(why_not=f"past runs had fewer than {worth_judging} rows")
     return RowBounds(fewest, most)
 
 

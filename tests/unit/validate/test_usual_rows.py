@@ -24,7 +24,7 @@ def past(*days_ago: int, rows: int | None = None) -> list[PastRun]:
     return [PastRun(end, rows or (SUNDAY if end.weekday() == MONDAY.weekday() else WEEKDAY)) for end in ends]
 
 
-def bounds_of(past_runs: list[PastRun], **changes: Any) -> RowBounds | str:
+def bounds_of(past_runs: list[PastRun], **changes: Any) -> RowBounds:
     """Return the bounds of a scheduled run that ends on Monday at midnight, changed as given."""
     batch = Batch(
         rows=0, rows_until_now=0, mode=Mode.LIVE, run_type="scheduled", is_sweep=True, window_end=MONDAY,
@@ -39,8 +39,8 @@ def test_a_first_week_is_not_judged(days: tuple[int, ...]) -> None:
     """Until a whole week is on record nothing is known of quiet days; why is said with the number of runs."""
     found = bounds_of(past(*days))
 
-    assert isinstance(found, str)
-    assert found.startswith(f"{len(days)} past runs on record")
+    assert (found.fewest, found.most) == (None, None)
+    assert found.why_not.startswith(f"{len(days)} past runs on record")
 
 
 def test_after_a_week_any_number_of_that_week_is_usual() -> None:
@@ -84,7 +84,7 @@ def test_few_rows_are_never_too_few() -> None:
 def test_rows_that_pile_up_are_not_too_many() -> None:
     """After an outage or a change of the settings rows of several days come at once."""
     assert bounds_of(past(7, 14, 21), follows_on=False) == RowBounds(fewest=20, most=None)
-    assert bounds_of(past(7, 14, 21, rows=3), follows_on=False) == "past runs had fewer than 20 rows"
+    assert bounds_of(past(7, 14, 21, rows=3), follows_on=False) == RowBounds(why_not="past runs had fewer than 20 rows")
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_rows_that_pile_up_are_not_too_many() -> None:
 )
 def test_only_scheduled_live_runs_are_judged(change: dict[str, Any]) -> None:
     """A backfill has its own days, and a second run of a day finds little."""
-    assert bounds_of(past(7, 14, 21), **change) == "only scheduled live runs are compared"
+    assert bounds_of(past(7, 14, 21), **change) == RowBounds(why_not="only scheduled live runs are compared")

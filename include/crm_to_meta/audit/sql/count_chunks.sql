@@ -1,14 +1,14 @@
 -- Test and preview runs leave the ledger alone: rows held back, events of chunks, and what was never transformed.
 WITH held_back AS (
     SELECT coalesce(stage, '(none)') AS stage, status, reason, count(*) AS rows
-    FROM {verdict}
+    FROM {held_back}
     GROUP BY 1, 2, 3
     UNION ALL
-    -- a repeated audit finds the verdicts gone: what the first one wrote down stands
+    -- a repeated audit finds the rows held back gone: what the first one wrote down stands
     SELECT kept.stage, kept.status, kept.reason, kept.rows
     FROM capi.run AS run,
         jsonb_to_recordset(run.figures -> 'held_back') AS kept (stage text, status text, reason text, rows bigint)
-    WHERE run.run_key = %(run_key)s AND NOT EXISTS (SELECT FROM {verdict})
+    WHERE run.run_key = %(run_key)s AND NOT EXISTS (SELECT FROM {held_back})
 ),
 remaining AS (
     SELECT

@@ -5,7 +5,7 @@ SELECT
     event_id,
     %(pipeline)s,
     transition_id,
-    CASE WHEN lead_id ~ '^[0-9]{{15,17}}$' THEN lead_id::bigint END,
+    CASE WHEN lead_id ~ %(lead_id_pattern)s THEN lead_id::bigint END,
     left(stage, 100),
     event_name,
     event_time,

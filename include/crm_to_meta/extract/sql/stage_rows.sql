@@ -1,7 +1,10 @@
 -- The run's work set: rows of the window that the ledger does not show as finished, snapshot in one statement.
--- Identifiers and time expressions come from the pipeline file, see extract/source.py. The window is read three times over,
+-- Names of columns and time expressions come from the pipeline file, see extract/source.py: personal_columns is a list such
+-- as "E-mail"::text AS email, personal_fields the same list's names. The window is read three times over,
 -- since sorting all of it to find the few rows that share an id costs more: docs/extract-plan.md.
-INSERT INTO {staging}
+INSERT INTO {staging} (row_no, event_id, transition_id, occurrence, source_digest, lead_id, stage, event_name, event_time,
+    has_event_time, lead_created_at, opted_out, value, has_value, currency, has_identifier, former_run_key,
+    {personal_fields})
 WITH source AS NOT MATERIALIZED (
     SELECT
         CASE WHEN btrim({transition_id}::text, E' \t\r\n') <> '' THEN {transition_id}::text END AS transition_id,
@@ -14,20 +17,7 @@ WITH source AS NOT MATERIALIZED (
         capi.amount_from_text({value}::text) AS value,
         coalesce({value}::text, '') ~ '\S' AS has_value,
         capi.currency_from_text({currency}::text) AS currency,
-        {email}::text AS email,
-        {phone}::text AS phone,
-        {first_name}::text AS first_name,
-        {last_name}::text AS last_name,
-        {gender}::text AS gender,
-        {date_of_birth}::text AS date_of_birth,
-        {city}::text AS city,
-        {state}::text AS state,
-        {zip}::text AS zip,
-        {country}::text AS country,
-        {external_id}::text AS external_id,
-        {fbc}::text AS fbc,
-        {fbclid}::text AS fbclid,
-        {fbp}::text AS fbp,
+        {personal_columns},
         ROW({all_columns})::text AS content
     FROM {source}
     WHERE {in_window} OR (%(is_sweep)s AND {has_no_window})
@@ -104,26 +94,12 @@ SELECT
     has_event_time,
     lead_created_at,
     opted_out,
-    concat(lead_id, email, phone, first_name, last_name, gender, date_of_birth, city, state, zip, country,
-        external_id, fbc, fbclid, fbp) ~ '\S' AS has_identifier,
-    currency,
-    email,
-    phone,
-    first_name,
-    last_name,
-    gender,
-    date_of_birth,
-    city,
-    state,
-    zip,
-    country,
-    external_id,
-    fbc,
-    fbclid,
-    fbp,
-    former_run_key,
     value,
-    has_value
+    has_value,
+    currency,
+    concat(lead_id, {personal_fields}) ~ '\S' AS has_identifier,
+    former_run_key,
+    {personal_fields}
 FROM chosen
 LEFT JOIN mapped ON mapped.crm_stage = chosen.stage
 ORDER BY event_time NULLS FIRST, event_id -- as row_no, which sorts once for both

@@ -1,6 +1,6 @@
-"""Meta's own ids: a CRM's text in; out lead id, click id and browser id as Meta wants them, or the reason to drop one.
+"""Read Meta's own ids from a CRM's text: lead id, click id and browser id, or the reason to drop one.
 
-They are sent as they are, never hashed, and nothing about them is repaired.
+They are sent as they are: never hashed, never repaired.
 """
 
 from __future__ import annotations
@@ -8,17 +8,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from crm_to_meta.meta.lead_id import read_lead_id
 from crm_to_meta.models import DropReason
 from crm_to_meta.transform.fields.text import clean
 
-# 15-17 digits: Conversion Leads Payload Specification. No leading zero: an integer could not keep it.
-_LEAD_ID: Final = re.compile(r"\s*(?:l:)?\s*([1-9][0-9]{14,16})\s*")
-
 
 def normalize_lead_id(text: str) -> int | DropReason:
-    """Read `lead_id` exactly: 15 to 17 digits, besides blanks around them and the `l:` of Meta's CSV exports."""
-    if lead_id := _LEAD_ID.fullmatch(text):
-        return int(lead_id[1])
+    """Read `lead_id` exactly, as `read_lead_id` does."""
+    lead_id = read_lead_id(text)
+    if lead_id is not None:
+        return lead_id
     return DropReason.LEAD_ID_INVALID if text.strip() else DropReason.BLANK
 
 

@@ -4,7 +4,7 @@ UPDATE capi.delivery AS known SET
     status = held_back.status,
     reason = held_back.reason,
     updated_at = clock_timestamp()
-FROM (SELECT event_id, status, reason FROM {verdict} ORDER BY event_id) AS held_back
+FROM (SELECT event_id, status, reason FROM {held_back} ORDER BY event_id) AS held_back
 WHERE known.event_id = held_back.event_id
     AND known.run_key = %(run_key)s
     AND known.status = 'pending'

@@ -28,3 +28,8 @@ CREATE OR REPLACE FUNCTION capi.time_from_epoch(seconds text) RETURNS timestampt
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE WHEN seconds ~ '^[ \t\r\n]*[0-9]{1,11}(\.[0-9]{1,9})?[ \t\r\n]*$' AND seconds::numeric < 253402300800
              THEN to_timestamp(seconds::double precision) END $$;
+
+-- A lead id begins with no zero. Numbers of the ledger that lost their zeros, and are no lead id without them, point to
+-- no lead, and an erasure could not ask for them.
+UPDATE capi.delivery SET lead_id = NULL WHERE lead_id < 100000000000000;
+COMMENT ON COLUMN capi.delivery.lead_id IS 'Meta''s lead id where it is 15-17 digits, the first not 0; NULL otherwise';

@@ -5,7 +5,7 @@ WITH first_failure AS (
     GROUP BY failing.row_no
 ),
 recorded AS (
-    INSERT INTO {verdict} (row_no, event_id, stage, status, reason)
+    INSERT INTO {held_back} (row_no, event_id, stage, status, reason)
     SELECT
         staged.row_no,
         staged.event_id,
