@@ -4,11 +4,12 @@
     ├── PermanentError              nobody should retry; a person has something to do
     │   ├── ConfigurationError      fix a setting: pipeline file, connection, source table, dataset
     │   │   ├── PipelineFileError   ... in include/pipelines/<name>.yaml
-    │   │   ├── SourceError         ... the source table or one of its columns
+    │   │   ├── SourceError         ... the source table, one of its columns, or a right on them
+    │   │   ├── WarehouseRefusedError   ... the warehouse: a right, a view, a table, a login
     │   │   └── CredentialsError    ... token, permission or dataset id, as Meta answered
     │   ├── AllRefusedError         fix what all events have in common: Meta refuses each of them alike
     │   ├── BatchRefusedError       fix the data: a critical rule failed, nothing was sent
-    │   ├── StagingLostError        the staged rows are gone (the database crashed); clear extract
+    │   ├── StagingLostError        what was staged for the run is gone; clear extract
     │   ├── RunTakenOverError       another run holds this run's transitions; it finishes them
     │   ├── DeliveryIncompleteError the run ended with events that Meta does not have yet
     │   └── LawBrokenError          a defect of this project: please report it
@@ -17,7 +18,7 @@
         ├── RateLimitedError        Meta asked for a pause
         ├── HeldElsewhereError      another run is at work on events of this run's window
         ├── RunsAtWorkError         an erasure waits for runs to end
-        └── WarehouseError          a statement failed; names the statement, never a value
+        └── WarehouseError          the warehouse cannot be reached, or a statement failed for a passing reason
 
 Messages carry names, counts and ids. No message carries a value of a source row.
 """
@@ -44,7 +45,18 @@ class PipelineFileError(ConfigurationError):
 
 
 class SourceError(ConfigurationError):
-    """The source table or one of its columns is not what the pipeline file says."""
+    """The source table or one of its columns is not what the pipeline file says, or may not be read."""
+
+
+class WarehouseRefusedError(ConfigurationError):
+    """The warehouse refuses a statement or a login, however often it is asked; `sqlstate` says how.
+
+    Like `WarehouseError` it never carries the driver's own message.
+    """
+
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
 
 
 class CredentialsError(ConfigurationError):
@@ -60,7 +72,7 @@ class BatchRefusedError(PermanentError):
 
 
 class StagingLostError(PermanentError):
-    """The staging table is unlogged: after a crash of the database it is empty, and the rows are still pending."""
+    """What was staged is gone: after a crash (the table is unlogged), or since another run took the rows over."""
 
     @classmethod
     def about(cls, run_key: str, what: str = "rows") -> Self:
@@ -113,9 +125,9 @@ class RunsAtWorkError(RetryableError):
 
 
 class WarehouseError(RetryableError):
-    """A statement failed in the warehouse; `sqlstate` says how.
+    """The warehouse cannot be reached, or a statement failed for a reason that passes; `sqlstate` says how.
 
-    The driver's own message is dropped on purpose: PostgreSQL quotes values in it.
+    The driver's own message is dropped on purpose: PostgreSQL quotes values in it (see `warehouse_errors`).
     """
 
     def __init__(self, message: str, *, sqlstate: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The warehouse: named SQL files with bound parameters in, cursors out; and the migrations of the schema `capi`.
+"""Running the statements of `include/sql`, the rights that they need, and the migrations of the schema `capi`.
 
 A connection is a plain psycopg 3 connection that the caller opens and closes; transactions are the caller's too.
 """
@@ -13,13 +13,15 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL
 
-from crm_to_meta.errors import WarehouseError
+from crm_to_meta.errors import StagingLostError, WarehouseRefusedError
+from crm_to_meta.warehouse_errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PACKAGE_FOLDER: Final = Path(__file__).resolve().parent
 SCHEMA: Final = "capi"
+_TABLES_OF_A_RUN: Final = {"staging", "held_back"}  # what statements call them in braces
 
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 Cursor: TypeAlias = "psycopg.Cursor[tuple[Any, ...]]"
@@ -40,9 +42,19 @@ def execute(
         **identifiers: what replaces `{name}`: identifiers and expressions, quoted by `psycopg.sql`.
 
     Raises:
-        WarehouseError: the statement failed; the message names it and the SQLSTATE, never a value.
+        WarehouseError: the statement failed for a reason that passes.
+        WarehouseRefusedError: it fails each time.
+        StagingLostError: it is about a table of a run that is not there any more.
     """
-    return run_query(connection, compose(statement, **identifiers), parameters, name=statement)
+    try:
+        return run_query(connection, compose(statement, **identifiers), parameters, name=statement)
+    except WarehouseRefusedError as error:
+        if error.sqlstate == psycopg.errors.UndefinedTable.sqlstate and identifiers.keys() & _TABLES_OF_A_RUN:
+            raise StagingLostError(
+                f"{statement}: what was staged for this run is gone: another run took the rows over, or the run was "
+                "closed; clear the task `extract` of this run, or let the next scheduled run take the rows."
+            ) from None
+        raise
 
 
 def compose(statement: str, **identifiers: sql.Composable) -> sql.Composed:
@@ -53,26 +65,16 @@ def compose(statement: str, **identifiers: sql.Composable) -> sql.Composed:
 def run_query(
     connection: Connection, query: sql.SQL | sql.Composed, parameters: Mapping[str, Any] | None = None, *, name: str
 ) -> Cursor:
-    """Run a composed query; a failure is told by `name` and SQLSTATE alone.
+    """Run a composed query; `name` stands for it in messages.
 
     Raises:
-        WarehouseError: the query failed.
+        WarehouseError: the query failed for a reason that passes.
+        WarehouseRefusedError: it fails each time.
     """
     try:
         return connection.execute(query, parameters)
     except psycopg.Error as error:
         raise translated(error, name) from None
-
-
-def translated(error: psycopg.Error, name: str) -> WarehouseError:
-    """Return the error without the driver's message, which may quote values of a row."""
-    place = " ".join(part for part in (error.diag.schema_name, error.diag.table_name, error.diag.column_name) if part)
-    where = f" at {place}" if place else ""
-    return WarehouseError(
-        f"{name}: the warehouse answered {type(error).__name__} (SQLSTATE {error.sqlstate or 'none'}){where}; "
-        "its server log has the full message.",
-        sqlstate=error.sqlstate,
-    )
 
 
 def table(name: str, schema: str = SCHEMA) -> sql.Identifier:
@@ -90,11 +92,11 @@ def one_row(cursor: Cursor) -> tuple[Any, ...]:
     """Return the only row of a statement that always has one.
 
     Raises:
-        WarehouseError: it has none; somebody deleted from the schema `capi` meanwhile.
+        StagingLostError: it has none; somebody deleted from the schema `capi` meanwhile.
     """
     row = cursor.fetchone()
     if row is None:
-        raise WarehouseError("A row of the schema capi that this run needs is gone; clear the run from `extract`.")
+        raise StagingLostError("A row of the schema capi that this run needs is gone; clear the run from `extract`.")
     return row
 
 

@@ -1,4 +1,4 @@
-"""A pipeline file that cannot be used becomes a DAG that says so, and the other pipelines go on."""
+"""Builds the DAG that stands for a pipeline file that cannot be used and says why; the other pipelines go on."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def build_broken_dag(dag_id: str, error: PipelineFileError) -> DAG:
-    """Return a daily DAG in the place of the pipeline's own: it is red, and shows file, key and remedy.
+    """Return a daily DAG in the place of the pipeline's own: each run fails, and shows file, key and remedy.
 
-    An import error of the DAG file would stop the DAGs of all other pipeline files as well.
+    An import error in the DAG file would take away the DAGs of all other pipeline files as well.
     """
 
     @dag(

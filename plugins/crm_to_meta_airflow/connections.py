@@ -1,9 +1,11 @@
-"""Airflow connections in, open warehouse connections and Meta's settings out."""
+"""Opens the warehouse of an Airflow connection, and reads Meta's settings from one."""
 
 from __future__ import annotations
 
+import json
+import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import psycopg
 from airflow.providers.postgres.hooks.postgres import PostgresHook
@@ -11,13 +13,16 @@ from airflow.sdk import Connection as AirflowConnection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
-from crm_to_meta.errors import ConfigurationError, WarehouseError
+from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.meta.client import MetaSettings, read_settings
+from crm_to_meta.warehouse_errors import translated, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crm_to_meta.warehouse import Connection
+
+_KEYS: Final = ("conn_type", "description", "host", "schema", "login", "password", "port", "extra")  # of Airflow's JSON
 
 
 @contextmanager
@@ -25,22 +30,20 @@ def open_warehouse(connection_id: str) -> Iterator[Connection]:
     """Open the warehouse in autocommit mode and close it afterwards.
 
     Raises:
-        ConfigurationError: there is no such connection in Airflow, or it is refused.
-        WarehouseError: the warehouse cannot be reached.
+        ConfigurationError: there is no such connection in Airflow, it cannot be read, or the warehouse refuses it.
+        WarehouseError: the warehouse cannot be reached for now, or a transaction could not begin or end.
     """
     _connection(connection_id)
     try:
         # psycopg 3 is installed, so the hook uses it
         connection = cast("Connection", PostgresHook(connection_id).get_conn())
-    except psycopg.OperationalError as error:
-        raise WarehouseError(
-            f"The warehouse of Airflow connection `{connection_id}` cannot be reached "
-            f"({type(error).__name__}); check host, port, database, login and that it is up.",
-            sqlstate=error.sqlstate,
-        ) from None
+    except psycopg.Error as error:
+        raise unreachable(error, f"the warehouse of Airflow connection `{connection_id}`") from None
     try:
         connection.autocommit = True
         yield connection
+    except psycopg.Error as error:  # statements have names of their own; BEGIN and COMMIT are psycopg's
+        raise translated(error, "transaction") from None
     finally:
         connection.close()
 
@@ -49,7 +52,7 @@ def meta_settings(connection_id: str, *, needs_token: bool) -> MetaSettings:
     """Return the checked settings of the Meta connection.
 
     Raises:
-        ConfigurationError: the connection is absent or incomplete.
+        ConfigurationError: the connection is absent, cannot be read, or is incomplete.
     """
     connection = _connection(connection_id)
     settings = read_settings(
@@ -65,10 +68,48 @@ def meta_settings(connection_id: str, *, needs_token: bool) -> MetaSettings:
 
 
 def _connection(connection_id: str) -> AirflowConnection:
+    variable = f"AIRFLOW_CONN_{connection_id.upper()}"
     try:
-        return cast("AirflowConnection", AirflowConnection.get(connection_id))
-    except AirflowNotFoundException:
+        connection = cast("AirflowConnection", AirflowConnection.get(connection_id))
+    except AirflowNotFoundException:  # Airflow passes over what it cannot read
+        if value := os.environ.get(variable, "").strip():
+            raise ConfigurationError(
+                f"{variable} is set, but it is no connection that Airflow can read: {_explain_unreadable(value)}."
+            ) from None
         raise ConfigurationError(
             f"There is no Airflow connection `{connection_id}`; add it under Admin > Connections, or set "
             f"AIRFLOW_CONN_{connection_id.upper()} (docs/settings.md, Connections)."
         ) from None
+    where = f"Airflow connection `{connection_id}`"
+    if not connection.conn_type:
+        raise ConfigurationError(
+            f"{where} has no type, or its text ({variable}, or that of a secrets backend) is neither JSON nor a URL; "
+            "give it a `conn_type`: postgres for a warehouse, generic for Meta."
+        )
+    if connection.extra and (problem := _explain_json(connection.extra)):
+        raise ConfigurationError(f"{where}: its extra cannot be read: {problem}.")
+    return connection
+
+
+def _explain_unreadable(value: str) -> str:
+    """Return why Airflow cannot read a connection's text; nothing of it is quoted, since it holds a password."""
+    if not value.startswith("{"):
+        return (
+            "as a URL it has to be like postgres://login:password@host:5432/database, with the port a number and "
+            "special characters of login and password percent-encoded"
+        )
+    if problem := _explain_json(value):
+        return problem
+    settings = json.loads(value)
+    if not settings.keys() <= set(_KEYS):
+        return f"it has a key that is none of {', '.join(_KEYS)}"
+    return "`port` has to be a number, and `conn_type` a text"
+
+
+def _explain_json(value: str) -> str | None:
+    """Return why a text is no JSON object, with the place; None where it is one."""
+    try:
+        is_object = isinstance(json.loads(value), dict)
+    except json.JSONDecodeError as error:
+        return f"it is no valid JSON from line {error.lineno}, column {error.colno} on"
+    return None if is_object else "it is no JSON object, which is written in braces"

@@ -1,4 +1,4 @@
-"""Which errors Airflow tries again, and when: permanent ones never, others after what they ask for."""
+"""Decides which failed tasks Airflow tries again: none after a permanent error, others after the time they ask for."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DEFAULT_ARGS: dict[str, Any] = {  # of every task
     "retry_delay": timedelta(minutes=2),
     "retry_exponential_backoff": 2,
     "max_retry_delay": LONGEST_RETRY_DELAY,
-    "execution_timeout": timedelta(hours=6),  # a worker that hangs must not hold its transitions for ever
+    "execution_timeout": timedelta(hours=6),  # a worker that hangs must not keep its transitions for ever
 }
 
 
 class CrmToMetaRetryPolicy(RetryPolicy):
-    """Fails at once where a person has something to do; honours `retry_after_s` otherwise."""
+    """Fails at once where a person has something to do; otherwise waits at least `retry_after_s`."""
 
     def evaluate(
         self,

@@ -167,13 +167,18 @@ def run_erase(connection_id: str) -> None:
 
 @contextmanager
 def _step(pipeline: Pipeline, run_key: str, step: str) -> Iterator[Connection]:
-    """Open the warehouse for a step, and record how long it worked, also where it fails."""
+    """Open the warehouse for a step, and record how long it worked, even if it fails."""
     started = time.monotonic()
     with open_warehouse(pipeline.connections.warehouse) as connection:
         try:
             yield connection
-        finally:
-            _record_timing(connection, pipeline, run_key, step, started)
+        except BaseException:
+            try:
+                _record_timing(connection, pipeline, run_key, step, started)
+            except CrmToMetaError as error:  # what the step itself failed of is the error to tell, and to act on
+                log.debug("%s %s: its time is not on record: %s", step, run_key, error)
+            raise
+        _record_timing(connection, pipeline, run_key, step, started)
 
 
 def _record_timing(connection: Connection, pipeline: Pipeline, run_key: str, step: str, started: float) -> None:

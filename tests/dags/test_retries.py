@@ -15,6 +15,8 @@ from crm_to_meta.errors import (
     RateLimitedError,
     SourceError,
     StagingLostError,
+    WarehouseError,
+    WarehouseRefusedError,
 )
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore")]
 
 
-@pytest.mark.parametrize("error", [SourceError, CredentialsError, BatchRefusedError, StagingLostError])
+@pytest.mark.parametrize(
+    "error", [SourceError, CredentialsError, BatchRefusedError, StagingLostError, WarehouseRefusedError]
+)
 def test_that_permanent_errors_are_not_tried_again(airflow_home: AirflowHome, error: type[PermanentError]) -> None:
     """Where a person has something to do, trying again only hides it."""
     from airflow.sdk import RetryAction
@@ -48,7 +52,7 @@ def test_that_a_rate_limit_is_waited_out(airflow_home: AirflowHome, asked_s: flo
     assert decision.retry_delay == waits
 
 
-@pytest.mark.parametrize("error", [MetaUnavailableError("why"), KeyError("why")], ids=["Meta is away", "anything else"])
+@pytest.mark.parametrize("error", [MetaUnavailableError("why"), WarehouseError("why"), KeyError("why")], ids=repr)
 def test_that_other_errors_are_left_to_airflow(airflow_home: AirflowHome, error: Exception) -> None:
     """Airflow's retries and delays decide."""
     from airflow.sdk import RetryAction

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from crm_to_meta.errors import SourceError, WarehouseError
+from crm_to_meta.errors import SourceError, WarehouseRefusedError
 from crm_to_meta.extract.step import extract
 from crm_to_meta.models import Mode, event_id_of, staging_table_of
 from crm_to_meta.pipeline.settings import PERSONAL_FIELDS, SOURCE_FIELDS
@@ -398,7 +398,7 @@ def test_failed_extraction_leaves_nothing_behind(company: Company) -> None:
     )
     company.configure(source={"columns": {"value": "broken"}})
 
-    with pytest.raises(WarehouseError, match=r"^extract_stage_rows: .*DivisionByZero \(SQLSTATE 22012\)"):
+    with pytest.raises(WarehouseRefusedError, match=r"^extract_stage_rows: DivisionByZero \(SQLSTATE 22012\)"):
         company.extract()
 
     assert company.select("SELECT * FROM capi.run") == []

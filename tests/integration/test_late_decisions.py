@@ -76,6 +76,17 @@ def test_doubts_are_listed_by_run(company: Company) -> None:
     assert list_doubts(company.warehouse, pipeline="another") == []
 
 
+def test_asking_about_doubts_makes_no_schema(company: Company) -> None:
+    """Neither the list nor a decision changes a warehouse in which no run has been made."""
+    company.warehouse.execute("DROP SCHEMA capi CASCADE")
+
+    listed = list_doubts(company.warehouse, pipeline=company.pipeline.name)
+    settled = settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.SEND)
+
+    assert (listed, settled) == ([], 0)
+    assert company.select("SELECT FROM pg_namespace WHERE nspname = 'capi'") == []
+
+
 def test_events_that_did_not_arrive_go_out_with_the_next_run(company: Company) -> None:
     """Under `hold` no run touches doubts; what a person releases is sent by the next run, under the same id."""
     leave_in_doubt(company)

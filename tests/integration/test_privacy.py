@@ -11,7 +11,7 @@ import pytest
 from daily_run import CRM_NAME, Company
 from psycopg import sql
 
-from crm_to_meta.errors import CrmToMetaError, WarehouseError
+from crm_to_meta.errors import CrmToMetaError, WarehouseRefusedError
 from crm_to_meta.meta.client import MetaClient, MetaSettings
 from crm_to_meta.models import Mode, staging_table_of
 from crm_to_meta.report import render_report
@@ -148,7 +148,7 @@ def test_failing_source_is_told_without_its_values(
     company.record(company.transition(email=SECRETS[0], phone=SECRETS[1], first_name=SECRETS[2]))
     spoil(company)
 
-    with pytest.raises(WarehouseError, match="SQLSTATE") as raised:
+    with pytest.raises(WarehouseRefusedError, match="SQLSTATE") as raised:
         company.extract()
     told = "".join(traceback.format_exception(raised.value))
 

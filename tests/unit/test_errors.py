@@ -10,7 +10,14 @@ import re
 import pytest
 
 from crm_to_meta import errors
-from crm_to_meta.errors import CrmToMetaError, PermanentError, RateLimitedError, RetryableError, WarehouseError
+from crm_to_meta.errors import (
+    CrmToMetaError,
+    PermanentError,
+    RateLimitedError,
+    RetryableError,
+    WarehouseError,
+    WarehouseRefusedError,
+)
 
 CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
 DRAWN = re.compile(r"^ {4}(?P<branch>[│├└─ ]*)(?P<name>[A-Z]\w+)", re.MULTILINE)
@@ -48,12 +55,15 @@ def test_attributes_survive_pickling(clone: type[CrmToMetaError]) -> None:
     """What a retry policy reads arrives as well."""
     limited: object = clone(RateLimitedError("limited", retry_after_s=300.0))
     failed: object = clone(WarehouseError("failed", sqlstate="40001"))
+    refused: object = clone(WarehouseRefusedError("refused", sqlstate="42501"))
 
     assert isinstance(limited, RateLimitedError)
     assert limited.retry_after_s == 300.0
     assert isinstance(failed, WarehouseError)
     assert failed.sqlstate == "40001"
     assert failed.retry_after_s is None
+    assert isinstance(refused, WarehouseRefusedError)
+    assert refused.sqlstate == "42501"
 
 
 @pytest.mark.parametrize("cls", [cls for cls in CLASSES if cls is not CrmToMetaError], ids=lambda cls: cls.__name__)

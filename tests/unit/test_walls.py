@@ -18,6 +18,7 @@ DEMO = "crm_to_meta_demo"
 # From the ground up. A room imports what is below it, and never its neighbours: so no step imports another one.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("models", "errors"),
+    ("warehouse_errors",),
     ("warehouse", "meta"),
     ("pipeline", "reasons"),
     ("ledger",),

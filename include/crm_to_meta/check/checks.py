@@ -1,4 +1,4 @@
-"""Whether the two ends of a pipeline work: a warehouse connection and a client for Meta in, plain sentences out.
+"""Checks the two ends of a pipeline, the warehouse and Meta, and says in plain sentences what works and what does not.
 
 Meta is asked with one request whose only event it has to refuse: it is older than Meta takes and says too little about
 anybody. Which refusal comes back tells whether token, dataset and permissions are good; nothing can be processed.
@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import psycopg
-
-from crm_to_meta.errors import ConfigurationError, WarehouseError
+from crm_to_meta.errors import CrmToMetaError
 from crm_to_meta.extract.source import read_source_columns
-from crm_to_meta.ledger.schema import missing_migrations
+from crm_to_meta.ledger.schema import missing_migrations, require_schema_rights
 from crm_to_meta.meta.answers import STOPPING, Action, Answer
 from crm_to_meta.meta.body import build_body, write_json
 from crm_to_meta.meta.limits import META_MAX_EVENT_AGE
@@ -50,7 +48,7 @@ def check_warehouse(connection: Connection, pipeline: Pipeline) -> Iterator[Find
     version, database, role = one_row(execute(connection, "check/describe_server"))
     yield _good("warehouse", f"PostgreSQL {version}, database {database}, role {role}")
     yield _check_source(connection, pipeline)
-    yield _check_schema(connection, role)
+    yield _check_schema(connection)
 
 
 def check_meta(client: MetaClient, settings: MetaSettings, *, now: datetime) -> Finding:
@@ -81,32 +79,22 @@ def build_probe(crm_name: str, *, now: datetime) -> str:
 
 def _check_source(connection: Connection, pipeline: Pipeline) -> Finding:
     part, name = "source table", pipeline.source.table
-    schema, table = pipeline.source.schema_and_name
     try:
         columns = read_source_columns(connection, pipeline)
-    except ConfigurationError as error:
-        return Finding(part=part, is_good=False, sentence=str(error))
-    except WarehouseError as error:
-        lacks_usage = error.sqlstate == psycopg.errors.InsufficientPrivilege.sqlstate
-        sentence = f"the schema {schema} may not be used: grant USAGE on it and SELECT on {name} to this role."
-        return Finding(part=part, is_good=False, sentence=sentence if lacks_usage else str(error))
-    if not one_row(execute(connection, "check/source_rights", {"schema": schema, "table": table}))[0]:
-        return Finding(part=part, is_good=False, sentence=f"{name} may not be read: grant SELECT on it to this role.")
+    except CrmToMetaError as error:
+        return _bad(part, error)
     absent = [field for field in SOURCE_FIELDS if field not in columns]
     without = f"; without {', '.join(absent)}" if absent else ""
     return _good(part, f"{name}: {len(columns)} of {len(SOURCE_FIELDS)} fields have a column{without}")
 
 
-def _check_schema(connection: Connection, role: str) -> Finding:
+def _check_schema(connection: Connection) -> Finding:
     part = f"schema {SCHEMA}"
-    is_there, is_usable = one_row(execute(connection, "check/schema_rights"))
-    if not is_usable:
-        grant = f"membership in the role that owns {SCHEMA}" if is_there else "CREATE on the database"
-        return Finding(part=part, is_good=False, sentence=f"the role {role} lacks rights: grant it {grant}.")
     try:
+        is_there = require_schema_rights(connection)
         missing = missing_migrations(connection)
-    except (ConfigurationError, WarehouseError) as error:
-        return Finding(part=part, is_good=False, sentence=str(error))
+    except CrmToMetaError as error:
+        return _bad(part, error)
     if not is_there:
         return _good(part, "not there yet; the first run makes it")
     return _good(part, f"there; the next run adds {', '.join(missing)}" if missing else "there and up to date")
@@ -125,3 +113,7 @@ def _why_unclear(answer: Answer, settings: MetaSettings) -> str:
 
 def _good(part: str, sentence: str) -> Finding:
     return Finding(part=part, is_good=True, sentence=sentence)
+
+
+def _bad(part: str, error: CrmToMetaError) -> Finding:
+    return Finding(part=part, is_good=False, sentence=str(error))

@@ -11,10 +11,10 @@ from psycopg import sql
 
 from crm_to_meta.errors import SourceError
 from crm_to_meta.pipeline.settings import PERSONAL_FIELDS, REQUIRED_FIELDS, SOURCE_FIELDS
-from crm_to_meta.warehouse import execute
+from crm_to_meta.warehouse import execute, one_row, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta.warehouse import Connection
@@ -39,7 +39,7 @@ def read_source_columns(connection: Connection, pipeline: Pipeline) -> dict[str,
     A field's column is the one named in the pipeline file, else the one of the field's own name.
 
     Raises:
-        SourceError: no such table, no such column, or a time of another type than declared.
+        SourceError: no such table, no such column, a time of another type than declared, or no right to read them.
     """
     schema, name = pipeline.source.schema_and_name
     types: dict[str, str] = dict(
@@ -48,8 +48,8 @@ def read_source_columns(connection: Connection, pipeline: Pipeline) -> dict[str,
     where = f"include/pipelines/{pipeline.name}.yaml"
     if not types:
         raise SourceError(
-            f"{where}: source.table {pipeline.source.table} is not in the warehouse, or this role may not see it; "
-            "mend the name or grant SELECT on it."
+            f"{where}: source.table {pipeline.source.table} is not in the warehouse; correct the name, or the database "
+            "of the connection."
         )
     columns = _named_columns(pipeline, types, where)
     declared = pipeline.source.event_time_type
@@ -59,6 +59,7 @@ def read_source_columns(connection: Connection, pipeline: Pipeline) -> dict[str,
                 f"{where}: source.event_time_type is {declared}, but the column {column} is {types[column]}; "
                 "declare what it is, or give both times one type in a view."
             )
+    _require_rights(connection, pipeline, columns.values())
     return columns
 
 
@@ -73,6 +74,29 @@ def _named_columns(pipeline: Pipeline, types: Mapping[str, str], where: str) -> 
             f"name it under source.columns.{field}. Columns are: {', '.join(types)}."
         )
     return {field: column for field, column in columns.items() if column in types}
+
+
+def _require_rights(connection: Connection, pipeline: Pipeline, columns: Collection[str]) -> None:
+    """Make sure that this role may read these columns of the source table, which is there.
+
+    Raises:
+        SourceError: it may not; the message says what to grant.
+    """
+    schema, name = pipeline.source.schema_and_name
+    wanted = {"schema": schema, "table": name, "columns": list(columns)}
+    role, may_use_schema, may_read_table = one_row(execute(connection, "extract/source_rights", wanted))
+    lacking, grants = [], []
+    if not may_use_schema:
+        lacking.append(f"USAGE on the schema {schema}")
+        grants.append(sql.SQL("GRANT USAGE ON SCHEMA {} TO {};").format(sql.Identifier(schema), sql.Identifier(role)))
+    if not may_read_table:
+        lacking.append(f"SELECT on {pipeline.source.table}")
+        grants.append(sql.SQL("GRANT SELECT ON {} TO {};").format(table(name, schema), sql.Identifier(role)))
+    if grants:
+        raise SourceError(
+            f"include/pipelines/{pipeline.name}.yaml: the role {role} may not read source.table: it lacks "
+            f"{' and '.join(lacking)}. Let the owner run: {sql.SQL(' ').join(grants).as_string()}"
+        )
 
 
 def source_identifiers(pipeline: Pipeline, columns: Mapping[str, str]) -> dict[str, sql.Composable]:

@@ -1,4 +1,4 @@
-"""Runs that nobody works on any more in, their state put right out: doubts on record, raw rows dropped."""
+"""Gives up runs that nobody works on any more: unanswered requests become doubts, raw rows are dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doubts: events whose outcome is unknown in, a person's decision on them out."""
+"""Lists events whose outcome is unknown, and records what a person decides about them."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def list_doubts(connection: Connection, *, pipeline: str) -> list[RunInDoubt]:
 def settle_doubts(connection: Connection, *, pipeline: str, decision: Decision, run_key: str | None = None) -> int:
     """Settle events in doubt, of one run or of all that ended, and return how many there were.
 
-    The decision stands: no later run and no cleared task goes against it. Events to be sent again keep their event id.
+    The decision is final: no later run and no cleared task overrides it. Events to be sent again keep their event id.
 
     Args:
         connection: to the warehouse, in autocommit mode.
         pipeline: the pipeline's name.
-        decision: what became of them.
+        decision: what the person found out about them.
         run_key: the run whose events are settled; None for all.
     """
     if not is_installed(connection):

@@ -1,7 +1,7 @@
-"""Retention: what the schema `capi` has of a pipeline in, less of it out.
+"""Deletes what the schema `capi` no longer has to keep of a pipeline.
 
-Request bodies go after `retention_days`. A run goes with its part of the ledger after `ledger_days`: by then its events
-are far too old for Meta, so nothing of it is ever needed to keep an event from being sent twice.
+Request bodies are deleted after `retention_days`, a run and its part of the ledger after `ledger_days`. By then its
+events are far too old for Meta, so nothing of it is needed to keep an event from being sent twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_RUNS_AT_ONCE: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clearance:
-    """What was cleared away."""
+    """How much was deleted."""
 
     bodies: int
     runs: int
@@ -30,15 +30,15 @@ class Clearance:
 
 
 def clear_old_records(connection: Connection, pipeline: Pipeline, *, now: datetime) -> Clearance:
-    """Clear away what the pipeline keeps no longer; each run in a transaction of its own.
+    """Delete what the pipeline no longer has to keep; each run in a transaction of its own.
 
     Args:
         connection: to the warehouse, in autocommit mode.
-        pipeline: says how long what is kept.
+        pipeline: says how long request bodies and runs are kept.
         now: the moment that ages are measured against.
 
     Raises:
-        WarehouseError: a statement failed; what was cleared by then stays so.
+        WarehouseError: a statement failed; what was deleted by then is gone.
     """
     scope = {"pipeline": pipeline.name}
     oldest_body = now - timedelta(days=pipeline.retention_days)
@@ -48,6 +48,6 @@ def clear_old_records(connection: Connection, pipeline: Pipeline, *, now: dateti
     transitions = 0
     for run_key in run_keys:
         with connection.transaction():
-            execute(connection, "ledger/lock_pipeline", scope)  # no run takes a transition while it is forgotten
+            execute(connection, "ledger/lock_pipeline", scope)  # no run takes a transition while it is deleted
             transitions += execute(connection, "ledger/retention_delete_run", {"run_key": run_key}).rowcount
     return Clearance(bodies=bodies, runs=len(run_keys), transitions=transitions)

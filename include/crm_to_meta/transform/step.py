@@ -16,9 +16,8 @@ from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
-from psycopg.errors import UndefinedTable
 
-from crm_to_meta.errors import StagingLostError, WarehouseError
+from crm_to_meta.errors import StagingLostError
 from crm_to_meta.meta.body import build_body, write_json
 from crm_to_meta.models import DropReason, Reason, Shard, Status, held_back_table_of, staging_table_of
 from crm_to_meta.pipeline.settings import SOURCE_FIELDS, Pipeline
@@ -191,10 +190,8 @@ def _read_accepted(connection: Connection, shard: Shard, *, batch_rows: int) -> 
 def _count_staged(connection: Connection, shard: Shard) -> int:
     try:
         return int(one_row(execute(connection, "transform/count_staged", _scope(shard), staging=_staging(shard)))[0])
-    except WarehouseError as error:
-        if error.sqlstate == UndefinedTable.sqlstate:
-            return 0
-        raise
+    except StagingLostError:
+        return 0
 
 
 def _cut(events: Events, size: int) -> Iterator[Events]:

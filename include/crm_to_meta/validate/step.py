@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import sqlalchemy as sa
 from psycopg import sql
-from psycopg.errors import UndefinedTable
 
 from crm_to_meta.errors import BatchRefusedError, ConfigurationError, LawBrokenError, StagingLostError, WarehouseError
 from crm_to_meta.models import Mode, Reason, Shard, Status, held_back_table_of, staging_table_of
@@ -166,12 +165,7 @@ def _batch_refused(pipeline: Pipeline, run_key: str, refused: Sequence[QualityLi
 
 
 def _require_staged_rows(connection: Connection, run_key: str) -> int:
-    try:
-        row = execute(connection, "validate/count_staged", {"run_key": run_key}, staging=_staging(run_key))
-    except WarehouseError as error:
-        if error.sqlstate != UndefinedTable.sqlstate:
-            raise
-        raise StagingLostError.about(run_key) from None
+    row = execute(connection, "validate/count_staged", {"run_key": run_key}, staging=_staging(run_key))
     expected, staged = one_row(row)
     if staged != expected:
         raise StagingLostError.about(run_key)

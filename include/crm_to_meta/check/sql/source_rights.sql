@@ -1,1 +1,0 @@
-SELECT has_table_privilege(to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text)), 'SELECT')
