@@ -433,8 +433,8 @@ def test_bad_chunk_holds_up_no_good_one(company: Company) -> None:
 
 
 def test_chunks_of_bad_events_have_a_share_of_requests(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Meta takes others, a bad chunk is searched within a share of requests; the next try finishes the search."""
-    monkeypatch.setattr("crm_to_meta.load.step.MOST_ISOLATING_REQUESTS", 30)
+    """Where Meta takes other events, bad chunks are isolated bit by bit: each try within its share, until all are."""
+    monkeypatch.setattr("crm_to_meta.load.step.MOST_ISOLATING_REQUESTS", 10)
     company.configure(delivery={"chunk_size": 100})
     ids = company.record_sound(200)
     company.stand_in.set_settings(poisoned_event_ids=dict.fromkeys(ids[:100], 2804050))
@@ -450,8 +450,7 @@ def test_chunks_of_bad_events_have_a_share_of_requests(company: Company, monkeyp
     company.audit(shard.run_key)
 
     assert rejected == sorted(set(rejected))
-    assert rejected
-    assert rejected[0] < 100
+    assert len(rejected) > 1
     assert company.statuses() == {"rejected": 100, "delivered": 100}
     assert company.received_ids() == ids[100:]
 

@@ -69,14 +69,15 @@ def read_delivery(journal: Journal, chunk_no: int, *, resend_in_doubt: bool) -> 
     for index in journal.finished_events(chunk):
         states[index] = State.SETTLED
     parts = open_parts(states, resend_in_doubt=resend_in_doubt)
-    return Delivery(chunk=chunk, events=events, search=Isolation(parts, trusts_subcodes=any(map(_proves_fault, past))))
+    search = Isolation(
+        parts,
+        trusts_subcodes=any(request.outcome == "delivered" for request in past),
+        has_rejections=any(map(_is_rejection, past)),
+    )
+    return Delivery(chunk=chunk, events=events, search=search)
 
 
-def _proves_fault(past: PastRequest) -> bool:
-    """Say whether a request on record shows that a fault that Meta names is the event's own.
-
-    It took events of the chunk, or an earlier try was sure enough to reject one.
-    """
-    is_about_lead = past.subcode in {None, SUBCODE_LEAD_UNKNOWN}  # an unknown lead id is no rejection yet
-    is_rejection = past.outcome == "payload_refused" and past.part.size == 1 and not is_about_lead
-    return past.outcome == "delivered" or is_rejection
+def _is_rejection(past: PastRequest) -> bool:
+    """Say whether an event was rejected for a fault that Meta named; an unknown lead id may have been left out next."""
+    names_fault = past.subcode not in {None, SUBCODE_LEAD_UNKNOWN}
+    return past.outcome == "payload_refused" and past.part.size == 1 and names_fault

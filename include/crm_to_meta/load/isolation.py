@@ -46,15 +46,18 @@ class Suspect:
 class Isolation:
     """The search in one chunk. Each part that comes out is sent, and what became of it is told before the next one."""
 
-    def __init__(self, parts: Iterable[Part], *, trusts_subcodes: bool) -> None:
+    def __init__(self, parts: Iterable[Part], *, trusts_subcodes: bool = False, has_rejections: bool = False) -> None:
         """Start with the parts that are open, in order.
 
         Args:
             parts: what is to be sent.
             trusts_subcodes: Meta took other events of this chunk before, so a fault that it names is the event's own.
+            has_rejections: an earlier try rejected events for a fault that Meta named: a chunk that is put aside needs
+                no other proof to be gone on with.
         """
         self.suspects: list[Suspect] = []  # refused alone, and nothing that Meta took afterwards speaks against them
         self._trusts_subcodes = trusts_subcodes
+        self._has_rejections = has_rejections
         self._todo = deque(parts)
         self._probed: Part | None = None  # the range that was probed since Meta last took something
         self._refused_in_a_row = 0  # single events, since Meta last took something or probing began
@@ -168,7 +171,8 @@ class Isolation:
             whether that changes anything.
         """
         earlier = [suspect for suspect in self.suspects if suspect.refused_at < witness_sent_at]
-        trusts = not self._trusts_subcodes and bool(earlier) and len(earlier) == len(self.suspects)
+        is_proven = self._has_rejections or len(earlier) == len(self.suspects)
+        trusts = not self._trusts_subcodes and bool(self.suspects) and is_proven
         if trusts:
             self._trust_subcodes()
         parts = self._take_witnessed(earlier)

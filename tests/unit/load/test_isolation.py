@@ -93,7 +93,7 @@ class Meta:
 
 def isolate(events: int, bad: Mapping[int, Refusal], hint: Callable[[Part], int | None] | None = None) -> Meta:
     """Search a chunk to its end; whenever it is given up, Meta takes another chunk's request."""
-    meta, search = Meta(bad, *([hint] if hint else [])), Isolation([Part(0, events)], trusts_subcodes=False)
+    meta, search = Meta(bad, *([hint] if hint else [])), Isolation([Part(0, events)])
     meta.serve(search)
     meta.finish(search)
     while search.look_again(meta.now + timedelta(seconds=1)):
@@ -105,7 +105,7 @@ def isolate(events: int, bad: Mapping[int, Refusal], hint: Callable[[Part], int 
 
 def search_alone(meta: Meta, events: int) -> Isolation:
     """Search the only chunk there is to its end."""
-    search = Isolation([Part(0, events)], trusts_subcodes=False)
+    search = Isolation([Part(0, events)])
     meta.serve(search)
     meta.finish(search)
     return search
@@ -182,22 +182,16 @@ def test_no_good_event_is_ever_rejected(
     Whatever Meta takes of other chunks, and whenever a chunk that was put aside is gone on with.
     """
     lost = range(lost_from, lost_from + lost_for)
-    chunks = []
     starts = [sum(sizes[:number]) for number in range(len(sizes))]
     bad = data.draw(st.dictionaries(st.integers(0, sum(sizes) - 1), st.sampled_from([BAD, OTHER, VAGUE]), max_size=12))
     meta = Meta(bad, lost=lost)
-    chunks = [
-        Isolation([Part(start, start + size)], trusts_subcodes=False) for start, size in zip(starts, sizes, strict=True)
-    ]
+    chunks = [Isolation([Part(start, start + size)]) for start, size in zip(starts, sizes, strict=True)]
     for number, most in turns:
         meta.serve(chunks[number % len(chunks)], most)
     for search in chunks:
         meta.serve(search)
         meta.finish(search)
-    while meta.last_taken_at:
-        changes = [search.look_again(meta.last_taken_at) for search in chunks]  # each chunk is asked
-        if not any(changes):
-            break
+    while (taken_at := meta.last_taken_at) and sum(search.look_again(taken_at) for search in chunks):
         for search in chunks:
             meta.reject(search)
             meta.serve(search)
@@ -276,7 +270,7 @@ def test_two_refusals_of_different_kind_confirm_none_without_a_subcode() -> None
 
 def test_event_that_was_taken_without_its_lead_id_clears_no_other() -> None:
     """A part may have been refused for that very lead id: its other event is not at fault by elimination."""
-    search = Isolation([Part(0, 2)], trusts_subcodes=False)
+    search = Isolation([Part(0, 2)])
     search.mark_refused(Part(0, 2), has_subcode=False)
     search.mark_delivered(Part(0, 1, without_lead_id=True))
 
@@ -292,6 +286,21 @@ def test_witness_from_before_a_refusal_is_none() -> None:
     assert not search.look_again(suspect.refused_at)
     assert not search.look_again(suspect.refused_at - timedelta(seconds=1))
     assert search.look_again(suspect.refused_at + timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize(("refusal", "rejected"), [(BAD, 60), (VAGUE, 0)])
+def test_later_try_goes_on_where_an_earlier_one_rejected(refusal: Refusal, rejected: int) -> None:
+    """A chunk of bad events is put aside in each try; rejections on record stand for the request that Meta took."""
+    meta = Meta(dict.fromkeys(range(60), refusal))
+    search = Isolation([Part(0, 60)], has_rejections=True)
+    meta.serve(search)
+    assert search.is_stuck
+
+    search.look_again(START)
+    meta.reject(search)
+    meta.serve(search)
+
+    assert len(meta.rejected) == rejected
 
 
 # Hints ----------------------------------------------------------------------------------------------------------------
@@ -377,7 +386,7 @@ def test_few_events_are_rejected_for_what_meta_names_alone(refusal: Refusal, rej
 def test_many_events_in_small_parts_are_not_rejected_alike() -> None:
     """What an earlier try left open in small pieces is judged as a whole: twenty alike need a word from outside."""
     meta = Meta(dict.fromkeys(range(100), BAD))
-    search = Isolation([Part(start, start + 3) for start in range(0, 100, 4)], trusts_subcodes=False)
+    search = Isolation([Part(start, start + 3) for start in range(0, 100, 4)])
     meta.serve(search)
     meta.finish(search)
 
@@ -400,7 +409,7 @@ def test_a_chunk_of_which_meta_took_something_before_is_searched_at_once(refusal
 @pytest.mark.parametrize("size", [1, 2, 7])
 def test_halves_of_what_was_too_much_go_next(size: int) -> None:
     """A single event stays whole; nothing is lost or doubled."""
-    search = Isolation([Part(0, size), Part(size, size + 5)], trusts_subcodes=False)
+    search = Isolation([Part(0, size), Part(size, size + 5)])
     first = search.next_part()
     assert first is not None
     search.send_halves(first)
@@ -411,7 +420,7 @@ def test_halves_of_what_was_too_much_go_next(size: int) -> None:
 
 def start_probing() -> tuple[Isolation, Part]:
     """Have a hundred events refused as a whole; return the search and its first single event."""
-    search = Isolation([Part(0, 100)], trusts_subcodes=False)
+    search = Isolation([Part(0, 100)])
     whole = search.next_part()
     assert whole is not None
     search.mark_refused(whole, has_subcode=True)
