@@ -306,10 +306,12 @@ class Round:
         self._ledger = ledger
 
     def _mend(self) -> None:
-        """Lift all faults; what the stand-in was slow to take has arrived by now."""
+        """Lift all faults and the pauses that Meta asked for; what the stand-in was slow to take has arrived by now."""
         stand_in = self._parts.stand_in
         self.report.faults += Counter({_name(fault["fault"]): fault["fired"] for fault in stand_in.faults()})
         stand_in.clear_faults()
+        with self._warehouse() as warehouse:
+            warehouse.execute("UPDATE capi.run SET paused_until = NULL")
         if any(fault["kind"] == "slow" for fault in self._scenario.faults):
             time.sleep(SLOWEST_S)
         left = [row for row in self._scenario.late_rows if row["crm_row"] not in self._crm.versions]
