@@ -1,4 +1,4 @@
-"""Running the statements of `include/sql`, the rights that they need, and the migrations of the schema `capi`.
+"""Running statements by their names, which are those of their files; no failure of one quotes a row.
 
 A connection is a plain psycopg 3 connection that the caller opens and closes; transactions are the caller's too.
 """
