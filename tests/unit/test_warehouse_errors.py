@@ -97,7 +97,7 @@ def test_no_message_repeats_the_text_of_postgresql(sqlstate: str) -> None:
     """It may quote values of a row; the statement, the SQLSTATE and a cause in our words take its place."""
     failure = translated(error_of(sqlstate), "load/end_request")
 
-    assert str(failure).startswith(f"load_end_request: {type(error_of(sqlstate)).__name__} (SQLSTATE {sqlstate}): ")
+    assert str(failure).startswith(f"load/end_request: {type(error_of(sqlstate)).__name__} (SQLSTATE {sqlstate}): ")
     assert str(failure).endswith(". The log of the warehouse's server has the full message.")
     assert SECRET not in "".join(traceback.format_exception(failure))
 
