@@ -72,7 +72,7 @@ def fail_in_transaction(warehouse: Connection, of_step: Connection) -> None:
     ("fail", "error", "words"),
     [
         (fail_for_good, StagingLostError, "^first cause$"),
-        (fail_in_statement, WarehouseError, "^migrate_list: .*57P01"),
+        (fail_in_statement, WarehouseError, "^ledger/migrate_list: .*57P01"),
         (fail_in_transaction, WarehouseError, "^transaction: .*57P01"),
     ],
 )
@@ -105,5 +105,5 @@ def test_that_a_step_whose_time_cannot_be_recorded_fails(
     airflow_home: AirflowHome, step_of: Callable[[], Any], warehouse: Connection
 ) -> None:
     """Its lease is not renewed either: that is no success."""
-    with pytest.raises(WarehouseError, match=r"^record_timing: "), step_of() as of_step:
+    with pytest.raises(WarehouseError, match=r"^ledger/record_timing: "), step_of() as of_step:
         lose_connection(warehouse, of_step)
