@@ -433,6 +433,7 @@ def test_nothing_is_lost_in_a_storm(company: Company, seed: int) -> None:
         day = company.run_day()
         assert_conserved(company, day.run_key)
         assert_ledger_matches_meta(company)
+        company.end_pauses()
     company.stand_in.clear_faults()
     company.run_day()
 
