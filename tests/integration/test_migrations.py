@@ -64,7 +64,7 @@ def migrate_first(warehouse: Connection, last: int, folder: Path, monkeypatch: p
     """Apply the migrations of an older version: those up to a number."""
     for name in MIGRATIONS:
         if int(name[:4]) <= last:
-            (folder / f"{name}.sql").touch()
+            (folder / f"{name}.sql").write_bytes((MIGRATIONS_FOLDER / f"{name}.sql").read_bytes())
     with monkeypatch.context() as older:
         older.setattr("crm_to_meta.ledger.schema.MIGRATIONS_FOLDER", folder)
         migrate(warehouse)
