@@ -1,4 +1,4 @@
-"""The report of a run: that it tells what the tables say, in each state, and nothing about a person."""
+"""The report of a run shows what the tables say, in every state, and nothing about a person."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LOADING_TAGS = {
 
 @dataclass(slots=True)
 class Page(HTMLParser):
-    """A page taken apart."""
+    """A parsed page."""
 
     source: str
     tags: Counter[str] = field(default_factory=Counter)
@@ -64,7 +64,7 @@ class Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take down an element."""
+        """Note an element."""
         self.tags[tag] += 1
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         self.data.append({name.removeprefix("data-"): value or "" for name, value in attrs if name.startswith("data-")})
@@ -72,16 +72,16 @@ class Page(HTMLParser):
             self.open_tags.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take down an element of SVG."""
+        """Note an element of SVG."""
         self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag: str) -> None:
-        """Check that it is the element opened last."""
+        """Check that it closes the element opened last."""
         if not self.open_tags or self.open_tags.pop() != tag:
             self.mistakes.append(tag)
 
     def handle_data(self, data: str) -> None:
-        """Take down a text."""
+        """Note a text."""
         if self.open_tags and self.open_tags[-1] != "style":
             self.texts.append(data)
 
@@ -95,9 +95,9 @@ class Page(HTMLParser):
         return " ".join("".join(self.texts).split())
 
     @property
-    def verdict(self) -> str:
-        """The page's first sentence."""
-        match = re.search(r'<h1 id="verdict">(.*?)</h1>', self.source, re.DOTALL)
+    def headline(self) -> str:
+        """The first sentence of the page."""
+        match = re.search(r'<h1 id="headline">(.*?)</h1>', self.source, re.DOTALL)
         assert match
         return html.unescape(match[1])
 
@@ -116,7 +116,7 @@ def render(company: Company, run_key: str) -> Page:
 
 
 def insert_run(warehouse: Connection, run_key: str, **columns: Any) -> None:
-    """Write a run down as if it had happened."""
+    """Record a run as if it had happened."""
     migrate(warehouse)
     row = {
         "run_key": run_key,
@@ -139,7 +139,7 @@ def insert_run(warehouse: Connection, run_key: str, **columns: Any) -> None:
 
 
 def insert_request(warehouse: Connection, run_key: str, **columns: Any) -> None:
-    """Write a request down as if it had been sent."""
+    """Record a request as if it had been sent."""
     row = {
         "run_key": run_key,
         "chunk_no": 0,
@@ -160,7 +160,7 @@ def insert_request(warehouse: Connection, run_key: str, **columns: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The run of `make run`, smaller: its page, and what the tables say."""
+    """A smaller run of `make run`: its page, and what the tables say."""
 
     page: Page
     run: Mapping[str, Any]
@@ -205,7 +205,7 @@ def test_page_names_no_person(sample: Sample) -> None:
 
 
 def test_page_holds_no_hash_and_no_lead_id(sample: Sample) -> None:
-    """Neither is what Meta gets of a person on the page: no SHA-256 and no lead id."""
+    """What Meta gets of a person is not on the page either: no SHA-256 and no lead id."""
     lead_ids = {row[0] for row in sample.warehouse.execute("SELECT lead_id::text FROM capi.delivery WHERE lead_id > 0")}
 
     assert lead_ids
@@ -243,10 +243,10 @@ def test_statuses_are_those_of_the_run(sample: Sample) -> None:
     assert sum(counted.values()) == sample.run["extracted"]
 
 
-def test_verdict_says_the_numbers(sample: Sample) -> None:
-    """The sentence at the top has the numbers of the run."""
+def test_headline_says_the_numbers(sample: Sample) -> None:
+    """The headline has the numbers of the run."""
     run = sample.run
-    numbers = [int(text.replace(",", "")) for text in re.findall(r"\b[\d,]*\d", sample.page.verdict)]
+    numbers = [int(text.replace(",", "")) for text in re.findall(r"\b[\d,]*\d", sample.page.headline)]
 
     assert numbers[:2] == [run["delivered"], run["extracted"]]
     assert {run["expired"], run["quarantined"] + run["rejected"], run["skipped"]} <= set(numbers)
@@ -265,7 +265,7 @@ def test_funnel_is_that_of_the_run(sample: Sample) -> None:
 
 
 def test_reasons_are_those_of_the_run(sample: Sample) -> None:
-    """Each reason is on the page with its count, and those to look at are as many as the verdict says."""
+    """Each reason is on the page with its count, and those that need a look add up to the headline's number."""
     reasons = sample.page.counts("reason")
     look = {
         code: rows
@@ -302,7 +302,7 @@ def test_requests_are_those_of_the_run(sample: Sample) -> None:
 
 
 def test_report_changes_nothing(sample: Sample) -> None:
-    """Rendering twice gives the same page, but for the moment it is read at, and works within a transaction, too."""
+    """Rendering twice gives the same page but for its time, also within a transaction."""
     with sample.warehouse.transaction():
         again = render_report(sample.warehouse, sample.run["run_key"])
     made_at = re.compile(r"at \d+ \w+ \d{4}, \d\d:\d\d UTC")
@@ -314,7 +314,7 @@ def test_report_changes_nothing(sample: Sample) -> None:
 
 
 def test_unknown_run_is_a_clear_error(company: Company) -> None:
-    """A key that is in no record is told, with a way to find the right one."""
+    """A key that is not on record is named, with a way to find the right one."""
     migrate(company.warehouse)
     with pytest.raises(ConfigurationError, match=r"no run 'nonsense'.*capi\.run"):
         render_report(company.warehouse, "nonsense")
@@ -326,40 +326,40 @@ def test_run_without_rows_renders(company: Company) -> None:
     company.run_day()
     page = render(company, company.run_day().run_key)
 
-    assert page.verdict.startswith("Nothing was new: no stage change of ")
+    assert page.headline.startswith("Nothing new: no stage change of ")
     assert page.counts("status") == {"extracted": 0}
 
 
 def test_complete_run_says_all(company: Company) -> None:
-    """Where everything arrived, the verdict says so without a list, and nothing needs a look."""
+    """Where everything arrived, the headline says so without a list, and nothing needs a look."""
     company.record_sound(12)
     page = render(company, company.run_day().run_key)
 
-    assert re.fullmatch(r"All 12 stage changes of .* reached Meta\.", page.verdict)
+    assert re.fullmatch(r"All 12 stage changes of .* reached Meta\.", page.headline)
     assert (
-        "What needs a look Each row that did not go through has one reason: that of the first rule it breaks. Nothing."
-        in page.text
+        "What needs a look Each row that was not delivered has one reason. "
+        "If it breaks several rules, the first one counts. Nothing." in page.text
     )
 
 
 def test_preview_is_marked(company: Company) -> None:
-    """A preview is called one, in title, badge and verdict, and does not claim that anything arrived."""
+    """A preview is called one, in title, badge and headline, and does not claim that anything arrived."""
     company.record_sound(3)
     company.record(company.transition(lead_id="12"))
     page = render(company, company.run_day(company.facts(mode=Mode.PREVIEW)).run_key)
 
-    assert re.fullmatch(r"Preview: 3 of 4 stage changes of .* would be sent to Meta; 1 needs a look\.", page.verdict)
+    assert re.fullmatch(r"Preview: 3 of 4 stage changes of .* would be sent to Meta; 1 needs a look\.", page.headline)
     assert "<title>Preview: " in page.source
     assert page.counts("status") == {"pending": 3, "quarantined": 1, "extracted": 4}
     assert "A preview sends nothing." in page.text
 
 
 def test_test_run_is_marked(company: Company) -> None:
-    """A test run is called one, in title, badge and verdict."""
+    """A test run is called one, in title, badge and headline."""
     company.record_sound(3)
     page = render(company, company.run_day(company.facts(mode=Mode.TEST), test_event_code="TEST1").run_key)
 
-    assert re.fullmatch(r"Test run: all 3 stage changes of .* reached Meta as test events\.", page.verdict)
+    assert re.fullmatch(r"Test run: all 3 stage changes of .* reached Meta as test events\.", page.headline)
     assert "<title>Test run: " in page.source
     assert page.counts("status") == {"delivered": 3, "extracted": 3}
 
@@ -370,8 +370,8 @@ def test_rejections_of_a_test_run_are_told_without_reason(company: Company) -> N
     company.stand_in.set_settings(deleted_lead_ids=[10**15 + 1])
     page = render(company, company.run_day(company.facts(mode=Mode.TEST), test_event_code="TEST1").run_key)
 
-    assert page.verdict.endswith("1 needs a look.")
-    assert "Refused by Meta or without a clear answer; a test run keeps no reason per event." in page.text
+    assert page.headline.endswith("1 needs a look.")
+    assert "Refused by Meta, or without a clear answer. A test run keeps no reason for each event." in page.text
 
 
 def test_running_run_shows_the_ledger(company: Company) -> None:
@@ -380,8 +380,8 @@ def test_running_run_shows_the_ledger(company: Company) -> None:
     company.record(company.transition(stage="unheard of"))
     page = render(company, company.prepare().run_key)
 
-    assert page.verdict.startswith("Still running; so far none of the 4 stage changes of ")
-    assert page.verdict.endswith("3 are still to be sent and 1 needs a look.")
+    assert page.headline.startswith("Still running; so far none of the 4 stage changes of ")
+    assert page.headline.endswith("3 are still to be sent and 1 needs a look.")
     assert page.counts("status") == {"pending": 3, "quarantined": 1, "extracted": 4}
     assert page.counts("reason") == {"stage_unmapped": 1}
 
@@ -392,19 +392,19 @@ def test_running_run_without_ledger_claims_nothing(company: Company, mode: Mode)
     company.record_sound(3)
     page = render(company, company.prepare(company.facts(mode=mode), test_event_code="TEST1").run_key)
 
-    assert "3 are not counted yet" in page.verdict
+    assert "3 are not counted yet" in page.headline
     assert page.counts("status") == {"uncounted": 3, "extracted": 3}
 
 
 def test_run_that_has_just_begun_renders(company: Company) -> None:
-    """A run without a row on record yet is not called empty."""
+    """A run that has no row on record yet is not called empty."""
     insert_run(company.warehouse, "fresh", state="running", finished_at=None, lease_until="2100-01-01T00:00Z")
 
-    assert render(company, "fresh").verdict.endswith("has begun; nothing is on record yet.")
+    assert render(company, "fresh").headline.endswith("has started; nothing is on record yet.")
 
 
 def test_silent_run_is_told_from_a_running_one(company: Company) -> None:
-    """Where a lease is over, the page says that the worker has probably died."""
+    """Once the lease is over, the page says that the worker has probably died."""
     company.record_sound(3)
     run_key = company.prepare().run_key
     before = render(company, run_key)
@@ -414,16 +414,16 @@ def test_silent_run_is_told_from_a_running_one(company: Company) -> None:
     assert "No sign of life" in render(company, run_key).text
 
 
-def test_stopped_run_says_what_to_mend(company: Company) -> None:
-    """An expired token is named in the verdict, with its remedy, and no event is blamed."""
+def test_stopped_run_says_what_to_fix(company: Company) -> None:
+    """An expired token is named in the headline, with its remedy, and no event is blamed."""
     company.record_sound(3)
     company.token = "expired"
     day = company.run_day()
     page = render(company, day.run_key)
 
     assert CredentialsError in day.error_types
-    assert page.verdict.startswith("Sending was stopped: Meta refuses the access token")
-    assert page.verdict.endswith("3 are still to be sent.")
+    assert page.headline.startswith("Sending was stopped: Meta refuses the access token")
+    assert page.headline.endswith("3 are still to be sent.")
     assert "Put a new token into the connection to Meta" in page.text
     assert page.counts("status") == {"pending": 3, "extracted": 3}
 
@@ -435,22 +435,22 @@ def test_unfinished_run_says_what_is_left(company: Company) -> None:
     company.stand_in.set_faults([{"kind": "reset_after"}])
     page = render(company, company.run_day().run_key)
 
-    assert page.verdict.startswith("Not finished: none of the 3 stage changes")
-    assert page.verdict.endswith("3 have an unknown outcome.")
+    assert page.headline.startswith("Not finished: none of the 3 stage changes")
+    assert page.headline.endswith("3 have an unknown outcome.")
     assert page.counts("reason") == {"outcome_unknown": 3}
     assert page.counts("outcome") == {"in_doubt": 1}
 
 
 @pytest.mark.parametrize(("mode", "nothing"), [(Mode.LIVE, "Nothing was"), (Mode.PREVIEW, "Preview: nothing would be")])
 def test_refused_batch_is_told(company: Company, mode: Mode, nothing: str) -> None:
-    """A batch that the contract refuses is the verdict, and no row is called ready or delivered."""
+    """A batch that the contract refuses is the headline, and no row is called ready or delivered."""
     company.configure(quality={"min_rows_to_judge": 1, "max_quarantined_share": 0.1})
     company.record_sound(3)
     company.record(company.transition(lead_id="12"))
     page = render(company, company.run_day(company.facts(mode=mode)).run_key)
     statuses = page.counts("status")
 
-    assert page.verdict.startswith(f"{nothing} sent, since 1 of 4 stage changes")
+    assert page.headline.startswith(f"{nothing} sent, since 1 of 4 stage changes")
     assert "at most 10% of the rows are quarantined. Here: 25.0%: 1 of 4 rows." in page.text
     assert statuses == ({"pending": 4, "extracted": 4} if mode is Mode.LIVE else statuses)
     assert sum(statuses.values()) == 8
@@ -472,14 +472,14 @@ def test_broken_rule_about_the_batch_is_told(company: Company) -> None:
     assert page.counts("rule", "failed")["emails_few"] == 20
 
 
-def test_critical_rule_about_the_batch_is_the_verdict(company: Company) -> None:
+def test_critical_rule_about_the_batch_is_the_headline(company: Company) -> None:
     """What stopped the run is its first sentence, and what to do the second."""
     company.configure(quality={"phones": {"severity": "critical"}})
     company.record_sound(20)
     page = render(company, company.run_day().run_key)
 
-    assert page.verdict.startswith("Nothing was sent of ")
-    assert page.verdict.endswith("Few rows carry a phone number (here: 0.0% of the rows).")
+    assert page.headline.startswith("Nothing was sent of ")
+    assert page.headline.endswith("Few rows carry a phone number (here: 0.0% of the rows).")
     assert "Then clear this run: nothing was sent, and nothing is lost." in page.text
 
 
@@ -524,13 +524,13 @@ def test_abandoned_run_hands_over(company: Company) -> None:
     company.run_day()
     page = render(company, run_key)
 
-    assert page.verdict.startswith("Given up: none of the 3 stage changes")
-    assert page.verdict.endswith("3 were handed over to a later run.")
+    assert page.headline.startswith("Given up: none of the 3 stage changes")
+    assert page.headline.endswith("3 were handed over to a later run.")
     assert page.counts("status") == {"handed_over": 3, "extracted": 3}
 
 
 def test_failed_run_whose_rows_a_later_run_took_adds_up(company: Company) -> None:
-    """Its counts are those of its audit: what was taken over later is not counted twice, nor called a defect."""
+    """A failed run keeps the counts of its audit: rows taken over later are not counted twice or called a defect."""
     company.judges_rows = False
     company.record_sound(6)
     failed = company.prepare()
@@ -557,14 +557,14 @@ def test_ledger_at_odds_with_requests_is_shown(company: Company) -> None:
     """A failed run whose counts add up and that left nothing failed for a check of the audit."""
     insert_run(company.warehouse, "odd", state="failed", extracted=7, delivered=7)
 
-    assert "The audit found the ledger and the requests at odds." in render(company, "odd").text
+    assert "The audit found that the ledger and the requests differ." in render(company, "odd").text
 
 
 def test_run_that_ended_before_its_first_row_renders(company: Company) -> None:
-    """A run that was given up at once is not called one without news."""
+    """A run that was given up at once is not said to have found nothing new."""
     insert_run(company.warehouse, "short", state="abandoned")
 
-    assert render(company, "short").verdict.endswith("ended before it had picked a single stage change.")
+    assert render(company, "short").headline.endswith("ended before it had picked any stage change.")
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -581,10 +581,10 @@ def test_every_state_renders_in_every_mode(company: Company, state: str, mode: M
 
 
 def test_held_transitions_are_told(company: Company) -> None:
-    """What another run is working on is told apart from what this one does."""
+    """Stage changes that another run holds are named apart from those of this run."""
     insert_run(company.warehouse, "second", state="running", held=1200)
 
-    assert "1,200 stage changes of the window were in the hands of another run" in render(company, "second").text
+    assert "1,200 stage changes of the window were held by another run" in render(company, "second").text
 
 
 # Names that must not do harm ------------------------------------------------------------------------------------------
@@ -617,7 +617,7 @@ def test_hostile_stage_names_are_only_text(company: Company, mode: Mode) -> None
 
 @pytest.mark.parametrize("column", ["dag_run_id", "stop_reason", "run_type", "pipeline", "configuration_digest"])
 def test_hostile_texts_of_a_run_are_only_text(company: Company, column: str) -> None:
-    """Nor does any other text of a run become markup."""
+    """No other text of a run becomes markup."""
     insert_run(company.warehouse, "evil", **{column: HOSTILE[0]})
     page = render(company, "evil")
 
@@ -626,7 +626,7 @@ def test_hostile_texts_of_a_run_are_only_text(company: Company, column: str) -> 
 
 
 def test_hostile_trace_id_is_only_text(company: Company) -> None:
-    """What Meta, or who answers in its place, calls an fbtrace_id is shown as text."""
+    """An fbtrace_id is shown as text, whoever sent it."""
     insert_run(company.warehouse, "run")
     insert_request(company.warehouse, "run", fbtrace_id=HOSTILE[0])
     page = render(company, "run")
@@ -654,7 +654,7 @@ def test_funnel_has_an_end(company: Company) -> None:
     assert page.source.count('class="stage') == 31
 
 
-# Delivery and trend ---------------------------------------------------------------------------------------------------
+# Requests and trend ---------------------------------------------------------------------------------------------------
 
 
 def test_failed_requests_are_listed_up_to_twenty(company: Company) -> None:
@@ -669,7 +669,7 @@ def test_failed_requests_are_listed_up_to_twenty(company: Company) -> None:
 
 
 def test_what_stopped_a_run_is_listed_first(company: Company) -> None:
-    """Of many failed requests those that need somebody are listed, and the list is open."""
+    """Among many failed requests, those that a person has to look at are listed first, and the list is open."""
     insert_run(company.warehouse, "run")
     insert_request(
         company.warehouse, "run", fbtrace_id="the-culprit", outcome="stopped", http_status=400, error_code=190
@@ -694,16 +694,16 @@ def test_durations_are_measured_over_answers(company: Company) -> None:
 
 
 def test_large_numbers_are_readable(company: Company) -> None:
-    """Numbers have thousands separators, also in the verdict."""
+    """Numbers have thousands separators, also in the headline."""
     insert_run(company.warehouse, "big", extracted=1_234_567, delivered=1_234_566, rejected=1)
     page = render(company, "big")
 
-    assert page.verdict.startswith("1,234,566 of 1,234,567 stage changes")
+    assert page.headline.startswith("1,234,566 of 1,234,567 stage changes")
     assert "> 99.9%" in page.text
 
 
 def test_time_per_step_is_in_the_order_of_the_steps(company: Company) -> None:
-    """Steps that have worked are shown with their seconds."""
+    """The steps are shown in their order, each with the time it worked."""
     insert_run(company.warehouse, "run", timings='{"load": 65, "extract": 0.25}')
 
     assert re.search(r"Extract picks the rows 250 ms Load sends them to Meta 1 min 5 s", render(company, "run").text)
@@ -737,7 +737,7 @@ def test_trend_is_about_the_last_thirty_runs_of_a_kind(company: Company) -> None
     for number, other in enumerate(others):
         insert_run(company.warehouse, f"other-{number}", started_at="2026-01-01T00:30Z", **other)
     page = render(company, "run-35")
-    shown = re.findall(r"(?:run|other)-\d+", page.text.split("The same in numbers")[1].split("This page")[0])
+    shown = re.findall(r"(?:run|other)-\d+", page.text.split("The numbers")[1].split("This page")[0])
 
     assert page.columns() == 3 * 30
     assert shown == [f"run-{number:02d}" for number in range(35, 5, -1)]

@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained HTML page of counts, ids and names."""
+"""The report of a run: one self-contained HTML page with counts, ids and names."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the warehouse knows about a run: a run key in, counts, ids and names out. Reads this project's own tables only.
+"""Read everything that the report shows about a run: counts, ids and names, from the schema `capi` alone.
 
-A run that was audited shows the figures of its audit; for any other the ledger is counted as it is now.
+An audited run shows the figures that its audit stored. For any other run, the ledger is counted as it is now.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 MAX_FAILED_REQUESTS: Final = 20
 MAX_RUNS: Final = 30
-NO_STAGE: Final = "(none)"  # audit/sql/count_ledger.sql
-ALL_STAGES: Final = "(sent)"  # audit/sql/count_chunks.sql: what was sent of a test run
-NOT_TRANSFORMED: Final = "(not transformed)"  # audit/sql/count_chunks.sql
+NO_STAGE: Final = "(none)"  # rows without a stage: audit/sql/count_ledger.sql
+ALL_STAGES: Final = "(sent)"  # all events of a test run: audit/sql/count_chunks.sql
+NOT_TRANSFORMED: Final = "(not transformed)"  # rows without an event: audit/sql/count_chunks.sql
 
 StageCounts = dict[str, dict[Status, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A row of capi.run; the figures apart."""
+    """A row of capi.run, without its counts and figures."""
 
     run_key: str
     pipeline: str
@@ -43,7 +43,6 @@ class Run:
     state: str
     lease_until: datetime
     stop_reason: str | None
-    quality_verdict: str | None
     extracted: int
     held: int
     taken_over: int
@@ -54,12 +53,12 @@ class Run:
 
     @property
     def is_audited(self) -> bool:
-        """Say whether the audit has closed the run; a run that is taken up again is open again."""
+        """Whether the audit has closed the run. A run that starts again is open again."""
         return self.state in {"succeeded", "failed"}
 
 
-class Rule(NamedTuple):
-    """A row of capi.quality."""
+class QualityRule(NamedTuple):
+    """A row of capi.quality: a rule of the data contract and its result in the run."""
 
     expectation: str
     reason: str
@@ -72,17 +71,17 @@ class Rule(NamedTuple):
 
     @property
     def is_about_batch(self) -> bool:
-        """Say whether the rule is about the batch as a whole: only those observe something."""
+        """Whether the rule is about the batch as a whole. Only those rules have an observed figure."""
         return self.observed is not None
 
     @property
     def words(self) -> str:
-        """Return what tells rules with one reason apart."""
+        """The text that tells apart rules with the same reason; empty where the reason is enough."""
         return self.description if self.reason == Reason.OWN_RULE else ""
 
 
 class RuleResult(NamedTuple):
-    """How a rule did in one run; `words` tell rules of a pipeline's own apart."""
+    """The result of a rule in one run. `words` tells apart the rules that a pipeline file adds."""
 
     run_key: str
     reason: str
@@ -93,7 +92,7 @@ class RuleResult(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Requests with one outcome, and the events they held."""
+    """How many requests had an outcome, and the number of events in them."""
 
     outcome: str
     requests: int
@@ -101,7 +100,7 @@ class Outcome(NamedTuple):
 
 
 class MetaAnswer(NamedTuple):
-    """Requests with one answer of Meta's."""
+    """How many requests got the same answer from Meta."""
 
     http_status: int | None
     code: int | None
@@ -110,7 +109,7 @@ class MetaAnswer(NamedTuple):
 
 
 class Durations(NamedTuple):
-    """How long requests with an answer took."""
+    """How long the answered requests took, in milliseconds."""
 
     requests: int
     median_ms: float | None
@@ -131,7 +130,7 @@ class FailedRequest(NamedTuple):
 
 
 class PastRun(NamedTuple):
-    """A run of the same pipeline and mode."""
+    """The counts of a run of the same pipeline and mode, for the trend."""
 
     run_key: str
     window_end: datetime
@@ -144,7 +143,7 @@ class PastRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that the page shows."""
+    """Everything that the page shows."""
 
     run: Run
     counts: Mapping[Status, int]
@@ -152,7 +151,7 @@ class Facts:
     by_reason: Mapping[str, int]
     fields: Mapping[str, Mapping[str, int]]
     accepted: int
-    rules: Sequence[Rule]
+    rules: Sequence[QualityRule]
     outcomes: Sequence[Outcome]
     answers: Sequence[MetaAnswer]
     durations: Durations
@@ -164,36 +163,36 @@ class Facts:
 
     @property
     def elsewhere_count(self) -> int:
-        """Return the unfinished events of the window that other runs had when this one was audited."""
+        """Unfinished events of the window that other runs had when this one was audited."""
         return sum(found.events for found in self.elsewhere)
 
     @property
     def differs_from_requests(self) -> bool:
-        """Say whether a live run's delivered events are not those of its requests: audit fails such a run."""
+        """Whether ledger and requests of a live run differ in their delivered events. The audit fails such a run."""
         in_requests = sum(found.events for found in self.outcomes if found.outcome == "delivered")
         in_ledger = self.counts[Status.DELIVERED] - self.by_reason.get(Reason.SETTLED_BY_HAND, 0)
         return self.run.mode is Mode.LIVE and in_requests != in_ledger
 
     @property
     def handed_over(self) -> int:
-        """Return the rows that a later run took and counts; of a run that was given up, all that it left."""
+        """Rows that a later run took over and counts. For a live run that was given up: everything that it left."""
         if self.run.state == "abandoned" and self.run.mode is Mode.LIVE:
             return self.run.extracted - sum(self.counts.values())
         return self.taken_over_at_audit
 
     @property
     def handed_over_since(self) -> int:
-        """Return the rows that a later run took after the audit: the counts of the statuses have them still."""
+        """Rows that a later run took over after the audit. The counts by status still contain them."""
         return self.run.taken_over - self.taken_over_at_audit
 
     @property
     def uncounted(self) -> int:
-        """Return the extracted rows that no status is on record for; negative where a law is broken."""
+        """Extracted rows without a status on record. A negative number means that a row was counted twice."""
         return self.run.extracted - self.handed_over - sum(self.counts.values())
 
 
 def read_facts(connection: Connection, run_key: str) -> Facts:
-    """Read everything about a run.
+    """Read the facts of a run.
 
     Raises:
         ConfigurationError: there is no such run.
@@ -219,7 +218,7 @@ def read_facts(connection: Connection, run_key: str) -> Facts:
         by_reason=by_reason,
         fields=per_field,
         accepted=int(_single(execute(connection, "report/count_accepted", scope))),
-        rules=[Rule(*found) for found in execute(connection, "report/list_quality", scope)],
+        rules=[QualityRule(*found) for found in execute(connection, "report/list_quality", scope)],
         outcomes=[Outcome(*found) for found in execute(connection, "report/count_outcomes", scope)],
         answers=[MetaAnswer(*found) for found in execute(connection, "report/count_answers", scope)],
         durations=Durations(*execute(connection, "report/measure_requests", scope).fetchall()[0]),
@@ -237,7 +236,7 @@ def _read_run(connection: Connection, run_key: str) -> tuple[Run, dict[str, Any]
     if found is None:
         raise ConfigurationError(
             f"There is no run {run_key[:60]!r} in this warehouse; `SELECT run_key FROM capi.run ORDER BY started_at` "
-            "lists the runs that there are."
+            "lists the known runs."
         )
     names = [column.name for column in cursor.description or ()]
     row = dict(zip(names, found, strict=True))
@@ -246,7 +245,7 @@ def _read_run(connection: Connection, run_key: str) -> tuple[Run, dict[str, Any]
 
 
 def _count_so_far(connection: Connection, run: Run) -> tuple[dict[Status, int], StageCounts, dict[str, int]]:
-    """Count what the ledger has; test and preview runs, which leave it alone, count what requests delivered."""
+    """Count the ledger. Test and preview runs do not write it: for them, count the events that requests delivered."""
     scope = {"run_key": run.run_key}
     counts = dict.fromkeys(Status, 0)
     by_stage: StageCounts = {}

@@ -1,4 +1,4 @@
-"""The verdict on a run in plain words: facts in, one sentence, and what else a reader has to be told first, out."""
+"""Word the headline of a run's report, and the notices below it that a reader needs first."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from crm_to_meta.report.facts import NOT_TRANSFORMED
 from crm_to_meta.report.words import MODE_WORDS
 
 if TYPE_CHECKING:
-    from crm_to_meta.report.facts import Facts, Rule
+    from crm_to_meta.report.facts import Facts, QualityRule
 
-DASH: Final = "\u2013"  # between two ends of a range
+DASH: Final = "\u2013"  # en dash, between the two ends of a range
 MAX_WARNINGS: Final = 3
 NEEDS_A_LOOK: Final = (Status.QUARANTINED, Status.REJECTED)
 
 
 class Notice(NamedTuple):
-    """Something to know before reading on."""
+    """Something that the reader needs to know before the details."""
 
     title: str
     text: str
 
 
-def verdict_of(facts: Facts) -> str:
-    """Return the one sentence (two where sending was stopped) that a reader in a hurry takes away."""
+def headline_of(facts: Facts) -> str:
+    """Return the result of the run in one sentence, or two where sending was stopped."""
     if rule := refused_rule(facts):
-        return _verdict_of_refusal(facts, rule)
+        return _headline_of_refusal(facts, rule)
     if not facts.run.extracted and not any(facts.counts.values()):
-        return _verdict_without_rows(facts)
+        return _headline_without_rows(facts)
     lead = _lead_of(facts)
     rest = listed(_tail_of(facts))
     sentence = f"{lead}{_main_clause(facts)}{'; ' if rest else ''}{rest}."
@@ -39,7 +39,7 @@ def verdict_of(facts: Facts) -> str:
 
 
 def notices_of(facts: Facts) -> list[Notice]:
-    """Return what the sentence cannot say: mode, why a run stopped or failed, who works on it."""
+    """Return the notices: the mode, why the run stopped or failed, odd figures, and what another run has claimed."""
     found = [
         _mode_notice(facts),
         _state_notice(facts),
@@ -52,12 +52,12 @@ def notices_of(facts: Facts) -> list[Notice]:
 
 
 def window_of(facts: Facts) -> str:
-    """Return the run's window as a reader would say it."""
+    """Return the run's window as people write it."""
     return window_in_words(facts.run.window_start, facts.run.window_end)
 
 
 def window_in_words(start: datetime, end: datetime) -> str:
-    """Return whole days as dates, anything else with its times; `end` is not part of the window."""
+    """Return whole days as dates, and any other window with times in UTC. `end` is not part of the window."""
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     if start.time() != time() or end.time() != time():
         return f"{moment_in_words(start)} {DASH} {moment_in_words(end)}"
@@ -71,23 +71,23 @@ def window_in_words(start: datetime, end: datetime) -> str:
 
 
 def moment_in_words(moment: datetime) -> str:
-    """Return a moment to the minute, in UTC."""
+    """Return a moment in UTC, to the minute."""
     moment = moment.astimezone(UTC)
     return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
 
 
-def refused_rule(facts: Facts) -> Rule | None:
-    """Return the critical rule that the batch broke; where there are several, the first."""
+def refused_rule(facts: Facts) -> QualityRule | None:
+    """Return the first critical rule that the batch broke."""
     return next((rule for rule in facts.rules if rule.severity == "critical" and not rule.success), None)
 
 
-def warned_rules(facts: Facts) -> list[Rule]:
-    """Return the rules about the batch that are broken and warn."""
+def warned_rules(facts: Facts) -> list[QualityRule]:
+    """Return the broken rules about the batch whose severity is warning."""
     return [rule for rule in facts.rules if rule.is_about_batch and rule.severity == "warning" and not rule.success]
 
 
-def oddity_of(rule: Rule) -> str:
-    """Return what is odd about the batch where it breaks a rule, as a sentence with the figure."""
+def oddity_of(rule: QualityRule) -> str:
+    """Return a sentence with the figure that says how the batch breaks a rule."""
     if rule.reason == Reason.OWN_RULE:
         figure = f" (here: {rule.observed})" if rule.checked else ""
         return f"A rule of your own is broken: {rule.description}{figure}."
@@ -95,12 +95,12 @@ def oddity_of(rule: Rule) -> str:
 
 
 def unbuilt_count(facts: Facts) -> int:
-    """Return how many rows of a preview or test run were never built into events."""
+    """Return how many rows of a preview or test run were not built into events."""
     return facts.by_stage.get(NOT_TRANSFORMED, {}).get(Status.PENDING, 0)
 
 
 def listed(clauses: list[str], last: str = "and") -> str:
-    """Return "a, b and c"."""
+    """Join clauses as in "a, b and c"."""
     return f" {last} ".join(filter(None, [", ".join(clauses[:-1]), *clauses[-1:]]))
 
 
@@ -109,7 +109,7 @@ def counted(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-def _verdict_of_refusal(facts: Facts, rule: Rule) -> str:
+def _headline_of_refusal(facts: Facts, rule: QualityRule) -> str:
     nothing = "Preview: nothing would be" if facts.run.mode is Mode.PREVIEW else "Nothing was"
     if rule.reason == BatchReason.QUARANTINED_MANY or not rule.is_about_batch:
         allowed = "more than the pipeline allows" if rule.is_about_batch else "and that rule is critical"
@@ -120,17 +120,17 @@ def _verdict_of_refusal(facts: Facts, rule: Rule) -> str:
     return f"{nothing} sent of {window_of(facts)}. {oddity_of(rule)}"
 
 
-def _verdict_without_rows(facts: Facts) -> str:
+def _headline_without_rows(facts: Facts) -> str:
     if count := facts.elsewhere_count:
         unfinished = counted(count, "stage change is", "stage changes are")
         return f"Nothing of {window_of(facts)} could be sent: {unfinished} with other runs."
     match facts.run.state:
         case "running":
-            return f"The run of {window_of(facts)} has begun; nothing is on record yet."
+            return f"The run of {window_of(facts)} has started; nothing is on record yet."
         case "succeeded":
-            return f"Nothing was new: no stage change of {window_of(facts)} was waiting to be sent."
+            return f"Nothing new: no stage change of {window_of(facts)} was waiting to be sent."
         case _:
-            return f"The run of {window_of(facts)} ended before it had picked a single stage change."
+            return f"The run of {window_of(facts)} ended before it had picked any stage change."
 
 
 def _lead_of(facts: Facts) -> str:
@@ -202,23 +202,23 @@ def _mode_notice(facts: Facts) -> Notice | None:
 def _state_notice(facts: Facts) -> Notice | None:
     run = facts.run
     if run.state == "abandoned":
-        text = "The run was cleared, or its worker died. What it left open is for a later run."
+        text = "The run was cleared, or its worker died. A later run takes over what it left open."
         return Notice("Given up", text)
     if run.state != "running":
         return None
     if run.lease_until < run.read_at:
         text = (
-            f"This run should have shown a sign of life by {moment_in_words(run.lease_until)} and has not: its worker "
-            "has probably died. Nothing is lost; the next run takes over what is left."
+            f"This run should have reported by {moment_in_words(run.lease_until)} and has not. Its worker has probably "
+            "died. Nothing is lost: the next run takes over what is left."
         )
         return Notice("No sign of life", text)
     return Notice(
-        "Still running", f"These are the counts of {moment_in_words(run.read_at)}; open the page again later."
+        "Still running", f"These are the counts at {moment_in_words(run.read_at)}. Open the page again later."
     )
 
 
 def _failure_notice(facts: Facts) -> Notice | None:
-    """Say why a run failed and what to do, as far as the warehouse knows."""
+    """Say why a run failed and what to do, as far as the warehouse knows it."""
     run = facts.run
     if run.stop_reason:
         why = explain_stop(run.stop_reason)
@@ -233,16 +233,16 @@ def _failure_notice(facts: Facts) -> Notice | None:
     if run.is_audited and facts.uncounted:
         text = (
             f"{run.extracted:,} stage changes were picked, but the statuses add up to {sum(facts.counts.values()):,}. "
-            "This is a defect of crm-to-meta: please report it with the run's key."
+            "This is a defect in crm-to-meta: please report it with the run's key."
         )
         return Notice("The counts do not add up", text)
     left = facts.counts[Status.PENDING] + facts.counts[Status.IN_DOUBT]
     is_left_elsewhere = facts.elsewhere and not left and not facts.differs_from_requests
-    if run.state != "failed" or is_left_elsewhere:  # which notices of their own tell
+    if run.state != "failed" or is_left_elsewhere:  # other notices explain these
         return None
     if left and run.mode is not Mode.PREVIEW:
         return _unfinished_notice(facts, left)
-    text = "The audit found the ledger and the requests at odds. This is a defect of crm-to-meta: please report it."
+    text = "The audit found that the ledger and the requests differ. This is a defect in crm-to-meta: please report it."
     return Notice("A check failed", text)
 
 
@@ -252,7 +252,7 @@ def _unfinished_notice(facts: Facts, left: int) -> Notice:
         return Notice("Taken over", text)
     text = (
         f"{counted(left, 'event is', 'events are')} still open. The log of the failed task in "
-        "Airflow says what to fix; clear that task, or let the next run send them."
+        "Airflow says what to fix. Then clear that task, or let the next run send them."
     )
     return Notice("Not finished", text)
 
@@ -264,14 +264,14 @@ def _warning_notice(facts: Facts) -> Notice | None:
     texts = [oddity_of(rule) for rule in warned[:MAX_WARNINGS]]
     if len(warned) > MAX_WARNINGS:
         texts.append(f"{len(warned) - MAX_WARNINGS:,} more are below.")
-    return Notice("The batch looks odd", " ".join([*texts, "What to do stands under The data contract."]))
+    return Notice("The batch looks odd", " ".join([*texts, 'The section "The data contract" says what to do.']))
 
 
 def _held_notice(facts: Facts) -> Notice | None:
-    if not facts.run.held or facts.run.is_audited:  # whose figures say what has become of them
+    if not facts.run.held or facts.run.is_audited:  # the figures of an audited run say where these events are
         return None
     text = counted(facts.run.held, "stage change of the window was", "stage changes of the window were")
-    return Notice("Left to another run", f"{text} in the hands of another run, which finishes the work.")
+    return Notice("Left to another run", f"{text} held by another run, which finishes them.")
 
 
 def _lower_first(sentence: str) -> str:

@@ -1,7 +1,7 @@
-"""The report of a run: a run key in, one self-contained HTML page of counts, ids and names out.
+"""Render the report of a run as one self-contained HTML page with counts, ids and names.
 
-The page loads nothing, runs nothing and holds no value of a row. Facts are read by `facts`, put into words by
-`headline` and into shape by `view` and `trend`, and set by `templates/report.html`.
+The page loads nothing, runs no script and contains no value of a row. `facts` reads the facts, `headline` words the
+headline and the notices, `view` and `trend` prepare tables and charts, and `templates/report.html` lays out the page.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SMALLEST_SHARE: Final = 0.001
 
 
 def render_report(connection: Connection, run_key: str) -> str:
-    """Return the page of a run, whatever its state.
+    """Return the page of a run in any state.
 
     Args:
         connection: to the warehouse; read only.
@@ -53,7 +53,7 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share with one decimal; something never looks like nothing, nor almost all like all."""
+    """Return a share with one decimal. Only nothing is shown as 0%, and only all as 100%."""
     if 0 < share < SMALLEST_SHARE:
         return "< 0.1%"
     if 1 - SMALLEST_SHARE < share < 1:
@@ -62,12 +62,12 @@ def percent(share: float) -> str:
 
 
 def prose(text: str) -> list[tuple[bool, str]]:
-    """Return the parts of a sentence, and for each whether it is code: what stands between backticks."""
+    """Split a text at its backticks; return each part with whether it is code."""
     return [(position % 2 == 1, part) for position, part in enumerate(text.split("`"))]
 
 
 def duration(seconds: float) -> str:
-    """Return a duration with the two units that matter."""
+    """Return a duration in its two largest units."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < SECONDS_PER_MINUTE:
@@ -97,8 +97,8 @@ def _environment() -> Environment:
 
 
 def _shown(facts: Facts) -> dict[str, Any]:
-    """Return all that the template names."""
-    look, on_record = view.findings_of(facts)
+    """Return the variables of the template."""
+    look, on_record = view.reason_rows_of(facts)
     field_rows, rows_read = view.field_rows_of(facts)
     rule_rows = view.rule_rows_of(facts)
     run = facts.run
@@ -106,7 +106,7 @@ def _shown(facts: Facts) -> dict[str, Any]:
         "facts": facts,
         "run": run,
         "utc": UTC,
-        "verdict": headline.verdict_of(facts),
+        "headline": headline.headline_of(facts),
         "notices": headline.notices_of(facts),
         "window": headline.window_of(facts),
         "state_name": STATE_NAMES[run.state],

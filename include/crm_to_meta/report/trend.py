@@ -1,4 +1,4 @@
-"""The last runs as small column charts: past runs in, columns in percent of a chart's width and height out."""
+"""Prepare the small column charts of the last runs. Positions and sizes are in percent of a chart."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from crm_to_meta.report.facts import Facts, PastRun
 
-FEWEST_SLOTS: Final = 14  # so that a single run is a column and no wall
-COLUMN_SHARE: Final = 0.62  # of a slot; the rest is air
-SHORTEST_SPARK: Final = 12.0
-LOWEST_COLUMN: Final = 2.0  # percent: a small number is not nothing
+FEWEST_SLOTS: Final = 14  # keeps the column of a single run narrow
+COLUMN_SHARE: Final = 0.62  # a column's part of its slot; the rest is a gap
+SHORTEST_SPARK: Final = 12.0  # percent
+LOWEST_COLUMN: Final = 2.0  # percent: a small number must remain visible
 
 
 class Column(NamedTuple):
-    """A run in one chart; all numbers in percent of the chart."""
+    """A run in a chart. Positions and sizes are in percent of the chart."""
 
     run_key: str
     day: str
@@ -35,7 +35,7 @@ class Column(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """One measure over the runs."""
+    """One measure over the last runs."""
 
     name: str
     meaning: str
@@ -45,26 +45,26 @@ class Chart(NamedTuple):
 
 
 class Sparkline(NamedTuple):
-    """A rule over the runs, without room for words."""
+    """A chart of one rule over the last runs, small enough for a table cell."""
 
     meaning: str
     columns: list[Column]
 
 
 class TrendRow(NamedTuple):
-    """The same in numbers."""
+    """The numbers of one run in the trend."""
 
     run_key: str
     day: str
     extracted: int
     delivered: int
-    held_back: int
+    need_a_look: int
     quarantined_share: float
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Charts above each other that share one axis."""
+    """Charts one above the other that share an axis."""
 
     charts: list[Chart]
     rows: list[TrendRow]
@@ -83,7 +83,12 @@ def trend_of(facts: Facts) -> Trend:
     sent = "Ready" if facts.run.mode is Mode.PREVIEW else "Delivered"
     measures: list[tuple[str, str, list[float], list[str]]] = [
         (sent, "events", [row.delivered for row in rows], [f"{row.delivered:,}" for row in rows]),
-        ("Held back", "before or by Meta", [row.held_back for row in rows], [f"{row.held_back:,}" for row in rows]),
+        (
+            "Need a look",
+            "quarantined or rejected",
+            [row.need_a_look for row in rows],
+            [f"{row.need_a_look:,}" for row in rows],
+        ),
         (
             "Share quarantined",
             "of the rows picked",
@@ -104,9 +109,9 @@ def trend_of(facts: Facts) -> Trend:
 
 
 def sparklines_of(facts: Facts) -> dict[tuple[str, str], Sparkline]:
-    """Return for each rule, by reason and words, the share of rows that broke it in each run; oldest first.
+    """Return a chart for each rule, by reason and words: the share of rows that broke it in each run, oldest first.
 
-    A rule that was broken without a count of rows is a full column.
+    A rule about the batch that was broken without a count of rows gets a full column.
     """
     runs = list(reversed(facts.past_runs))
     places = {run.run_key: place for place, run in enumerate(runs)}
@@ -152,7 +157,7 @@ def _chart(
 
 
 def _as_shown(facts: Facts, run: PastRun) -> PastRun:
-    """This run has the counts of the page, also where its audit has yet to write them down."""
+    """Give the shown run the counts of the page, since its audit may not have stored them yet."""
     if run.run_key != facts.run.run_key:
         return run
     counts = facts.counts
@@ -170,7 +175,7 @@ def _row_of(run: PastRun, *, is_preview: bool) -> TrendRow:
         day=_day(run.window_end),
         extracted=run.extracted,
         delivered=run.ready if is_preview else run.delivered,
-        held_back=run.quarantined + run.rejected,
+        need_a_look=run.quarantined + run.rejected,
         quarantined_share=run.quarantined / run.extracted if run.extracted else 0,
     )
 

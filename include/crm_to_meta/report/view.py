@@ -1,4 +1,4 @@
-"""What the page shows, ready to be set: facts of a run in, rows with words, shares and the widths of bars out."""
+"""Turn the facts of a run into the rows of the page: texts, shares, and widths of bars in percent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from crm_to_meta.report.words import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crm_to_meta.report.facts import Facts, Rule
+    from crm_to_meta.report.facts import Facts, QualityRule
 
 STATUS_ORDER: Final = (
     Status.DELIVERED,
@@ -42,7 +42,7 @@ STATUS_ORDER: Final = (
     Status.EXPIRED,
     Status.SKIPPED,
 )
-THINNEST_SLICE: Final = 1.2  # percent of the bar: thinner ones could not be seen
+THINNEST_SLICE: Final = 1.2  # percent of the bar; thinner slices could not be seen
 MAX_STAGES: Final = 30
 LONGEST_NAME: Final = 60
 STAGE_NOTES: Final = {
@@ -53,12 +53,14 @@ STAGE_NOTES: Final = {
 
 ROW_MARKS: Final = {"critical": ("fail", "Refused"), "warning": ("fail", "Held back"), "info": ("note", "Set aside")}
 BATCH_MARKS: Final = {"critical": ("fail", "Refused"), "warning": ("fail", "Warns"), "info": ("note", "Noted")}
-_LOOKS_PERSONAL: Final = re.compile(r"@|(?:\d[\s()./-]*){7}")  # an address or a phone in a column taken for the stage
+_LOOKS_PERSONAL: Final = re.compile(
+    r"@|(?:\d[\s()./-]*){7}"
+)  # an address or a phone: a wrong column is mapped to the stage
 HIDDEN_STAGE: Final = "hidden: looks like personal data"
 
 
 class Slice(NamedTuple):
-    """A part of a stacked bar, and its row of the table below; `start` and `width` are percent."""
+    """A part of the stacked bar, and its row in the table below. `start` and `width` are in percent."""
 
     key: str
     name: str
@@ -70,7 +72,7 @@ class Slice(NamedTuple):
 
 
 class StageRow(NamedTuple):
-    """A CRM stage with its rows per status; `is_note` where it is no stage's name."""
+    """The rows of a CRM stage per status. `is_note` marks a name that is not a stage's."""
 
     name: str
     is_note: bool
@@ -81,7 +83,7 @@ class StageRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """The table of stages."""
+    """The table of stages and statuses."""
 
     names: list[str]
     rows: list[StageRow]
@@ -89,8 +91,8 @@ class Funnel:
     total: int
 
 
-class Finding(NamedTuple):
-    """A reason with its count and words."""
+class ReasonRow(NamedTuple):
+    """A reason, the number of rows that have it, and its texts."""
 
     code: str
     rows: int
@@ -99,7 +101,7 @@ class Finding(NamedTuple):
 
 
 class FieldRow(NamedTuple):
-    """One of Meta's fields: usable, dropped and absent values."""
+    """The usable, dropped and missing values of one of Meta's fields."""
 
     field: str
     name: str
@@ -113,12 +115,15 @@ class FieldRow(NamedTuple):
 
 
 class RuleRow(NamedTuple):
-    """A rule of the data contract with its mark; `place` is where the page says what to do, empty where nothing is."""
+    """A rule of the data contract with its mark.
 
-    rule: Rule
+    `place` is the id of the element that says what to do; empty where there is nothing to do.
+    """
+
+    rule: QualityRule
     observed: str
     mark: str
-    verdict: str
+    result: str
     severity: Words
     place: str
     sparkline: Sparkline | None
@@ -128,14 +133,14 @@ class Oddity(NamedTuple):
     """A broken rule about the batch, and what to do."""
 
     place: str
-    verdict: str
+    result: str
     meaning: str
     remedy: str
     code: str
 
 
 class StepRow(NamedTuple):
-    """A step's seconds of work; `width` is percent of the longest."""
+    """How long a step worked, in seconds. `width` is in percent of the longest step."""
 
     name: str
     meaning: str
@@ -144,7 +149,7 @@ class StepRow(NamedTuple):
 
 
 def slices_of(facts: Facts) -> list[Slice]:
-    """Return the statuses that occur, in the order of the bar."""
+    """Return the slices of the bar that have rows, in its order."""
     unbuilt = unbuilt_count(facts) if facts.run.mode is Mode.PREVIEW else 0
     counts = {**facts.counts, Status.PENDING: facts.counts[Status.PENDING] - unbuilt}
     candidates: list[tuple[str, Words, int]] = [
@@ -164,12 +169,12 @@ def slices_of(facts: Facts) -> list[Slice]:
 
 
 def absent_statuses(facts: Facts) -> str:
-    """Return the names of statuses without a row, as part of a sentence."""
+    """Return the names of the statuses without a row, as part of a sentence."""
     return listed([str(status).replace("_", " ") for status in STATUS_ORDER if not facts.counts[status]], "or")
 
 
 def status_words(facts: Facts, status: Status) -> Words:
-    """Return name and meaning of a status, which depend on the mode."""
+    """Return the name and meaning of a status in the mode of the run."""
     if facts.run.mode is Mode.PREVIEW and status is Status.PENDING:
         return PREVIEW_PENDING
     if facts.run.mode is Mode.TEST and status is Status.DELIVERED:
@@ -178,7 +183,7 @@ def status_words(facts: Facts, status: Status) -> Words:
 
 
 def funnel_of(facts: Facts) -> Funnel:
-    """Return the stages, the busiest first: a lead that reaches a late stage has been through the early ones."""
+    """Return the stages, the busiest first. Leads pass the early stages first, so that is mostly the funnel's order."""
     by_name: dict[tuple[bool, str], dict[Status, int]] = {}
     for stage, per_status in facts.by_stage.items():
         merged = by_name.setdefault(_shown_stage(stage), {})
@@ -199,24 +204,22 @@ def funnel_of(facts: Facts) -> Funnel:
     )
 
 
-def findings_of(facts: Facts) -> tuple[list[Finding], list[Finding]]:
-    """Return the reasons that somebody should look at, and those that are only on record; most rows first."""
+def reason_rows_of(facts: Facts) -> tuple[list[ReasonRow], list[ReasonRow]]:
+    """Return the reasons that need a look, and those that are only on record; most rows first."""
     on_record = _reasons_on_record(facts)
     found = sorted(facts.by_reason.items(), key=lambda item: (-item[1], item[0]))
-    findings = [Finding(code, count, *_words_of(code, facts)) for code, count in found]
-    look = [finding for finding in findings if finding.code not in on_record]
-    return look, [finding for finding in findings if finding.code in on_record]
+    rows = [ReasonRow(code, count, *_words_of(code, facts)) for code, count in found]
+    look = [row for row in rows if row.code not in on_record]
+    return look, [row for row in rows if row.code in on_record]
 
 
-def unexplained_count(facts: Facts, look: Sequence[Finding]) -> int:
-    """Return how many rows need a look without a reason on record (test runs count per request, not per event)."""
-    return sum(facts.counts[status] for status in (*NEEDS_A_LOOK, Status.IN_DOUBT)) - sum(
-        finding.rows for finding in look
-    )
+def unexplained_count(facts: Facts, look: Sequence[ReasonRow]) -> int:
+    """Return how many rows need a look but have no reason on record: test runs count by request, not by event."""
+    return sum(facts.counts[status] for status in (*NEEDS_A_LOOK, Status.IN_DOUBT)) - sum(row.rows for row in look)
 
 
 def field_rows_of(facts: Facts) -> tuple[list[FieldRow], int]:
-    """Return Meta's fields in the order of Meta's priorities, and the number of rows whose fields were read."""
+    """Return the fields in the order of Meta's priorities, and the number of rows whose fields were read."""
     rows_read = max([facts.accepted, *(sum(outcomes.values()) for outcomes in facts.fields.values())])
     known = [field for field in FIELD_WORDS if field in facts.fields]
     others = sorted(set(facts.fields) - set(known))
@@ -224,7 +227,7 @@ def field_rows_of(facts: Facts) -> tuple[list[FieldRow], int]:
 
 
 def rule_rows_of(facts: Facts) -> list[RuleRow]:
-    """Return the rules of the contract with what their marks say, and how they did before."""
+    """Return the rules of the contract with their results in this run and in the last runs."""
     sparklines = sparklines_of(facts) if len(facts.past_runs) > 1 else {}
     return [
         _rule_row(rule, place, sparklines.get((rule.reason, rule.words)), is_explained=rule.reason in facts.by_reason)
@@ -233,32 +236,32 @@ def rule_rows_of(facts: Facts) -> list[RuleRow]:
 
 
 def oddities_of(rows: Sequence[RuleRow]) -> list[Oddity]:
-    """Return what to do about the rules about the batch that are broken; what only is noted comes last."""
+    """Return what to do about each broken rule about the batch, the most severe first."""
     broken = [row for row in rows if row.rule.is_about_batch and not row.rule.success]
     return [
-        Oddity(row.place, row.verdict, oddity_of(row.rule), _remedy_of(row.rule), row.rule.reason)
+        Oddity(row.place, row.result, oddity_of(row.rule), _remedy_of(row.rule), row.rule.reason)
         for row in sorted(broken, key=lambda row: list(BATCH_MARKS).index(row.rule.severity))
     ]
 
 
-def _remedy_of(rule: Rule) -> str:
+def _remedy_of(rule: QualityRule) -> str:
     return OWN_REMEDY if rule.reason == Reason.OWN_RULE else explain_reason(rule.reason).remedy
 
 
 def step_rows_of(timings: Mapping[str, float]) -> list[StepRow]:
-    """Return the steps that have worked, in their order."""
+    """Return the steps that have worked, in the order of the pipeline."""
     longest = max([*timings.values(), 0.001])
     names = [*(step for step in STEPS if step in timings), *sorted(set(timings) - set(STEPS))]
     return [StepRow(name, STEP_MEANINGS.get(name, ""), timings[name], timings[name] / longest * 100) for name in names]
 
 
 def _column_name(facts: Facts, status: Status) -> str:
-    """A preview's pending rows are ready, unless some were not built."""
+    """Return the column's name. In a preview, pending rows are called ready unless some were not built."""
     return (STATUS_WORDS[status] if unbuilt_count(facts) else status_words(facts, status)).name
 
 
 def _visible_widths(shares: Sequence[float]) -> list[float]:
-    """Widen what is too thin to be seen, at the cost of what is not; the sum stays 100."""
+    """Widen the shares that are too thin to be seen, and narrow the others, so that the sum stays 100."""
     thin = [share for share in shares if share < THINNEST_SLICE]
     if not thin:
         return list(shares)
@@ -267,7 +270,7 @@ def _visible_widths(shares: Sequence[float]) -> list[float]:
 
 
 def _shown_stage(stage: str) -> tuple[bool, str]:
-    """Return whether it is a note, and the stage's name: cut where it is long, hidden where it is no stage."""
+    """Return whether the name is a note, and the name: cut if long, hidden if it looks personal."""
     if stage in STAGE_NOTES:
         return True, STAGE_NOTES[stage]
     if _LOOKS_PERSONAL.search(stage):
@@ -284,7 +287,7 @@ def _stage_row(name: str, per_status: Mapping[Status, int], statuses: Sequence[S
 
 
 def _reasons_on_record(facts: Facts) -> set[str]:
-    """Return the reasons that ask for nothing; unmapped stages belong to them where the pipeline skips them."""
+    """Return the reasons that need no action. Unmapped stages are among them if the pipeline skips them."""
     codes: set[str] = {Reason.OPTED_OUT, Reason.EVENT_TOO_OLD, Reason.SENT_WITHOUT_LEAD_ID}
     is_unmapped_skipped = facts.counts[Status.SKIPPED] > facts.by_reason.get(Reason.OPTED_OUT, 0)
     return codes | {Reason.STAGE_UNMAPPED} if is_unmapped_skipped else codes
@@ -296,7 +299,7 @@ def _words_of(code: str, facts: Facts) -> tuple[str, str]:
     return " ".join([text.meaning, *([f"Broken here: {'; '.join(own)}."] if own else [])]), text.remedy
 
 
-def _is_own_row_rule(rule: Rule) -> bool:
+def _is_own_row_rule(rule: QualityRule) -> bool:
     return rule.reason == Reason.OWN_RULE and not rule.is_about_batch
 
 
@@ -319,15 +322,15 @@ def _field_row(field: str, outcomes: Mapping[str, int], rows_read: int) -> Field
     )
 
 
-def _rule_row(rule: Rule, place: int, sparkline: Sparkline | None, *, is_explained: bool) -> RuleRow:
+def _rule_row(rule: QualityRule, place: int, sparkline: Sparkline | None, *, is_explained: bool) -> RuleRow:
     words = BATCH_SEVERITY_WORDS if rule.is_about_batch else SEVERITY_WORDS
     severity = words.get(rule.severity, Words(rule.severity, ""))
-    observed = (rule.observed or "").removeprefix("not judged: ")  # the mark says that
+    observed = (rule.observed or "").removeprefix("not judged: ")  # the mark says so
     if rule.success:
         is_judged = rule.checked or (rule.is_about_batch and rule.expectation != NOT_JUDGED)
-        mark, verdict = ("pass", "Holds") if is_judged else ("none", "Not judged" if rule.is_about_batch else "No row")
-        return RuleRow(rule, observed, mark, verdict, severity, "", sparkline)
-    mark, verdict = (BATCH_MARKS if rule.is_about_batch else ROW_MARKS).get(rule.severity, ("fail", rule.severity))
+        mark, result = ("pass", "Holds") if is_judged else ("none", "Not judged" if rule.is_about_batch else "No row")
+        return RuleRow(rule, observed, mark, result, severity, "", sparkline)
+    mark, result = (BATCH_MARKS if rule.is_about_batch else ROW_MARKS).get(rule.severity, ("fail", rule.severity))
     explained = f"reason-{rule.reason}" if is_explained and mark == "fail" else ""
     where = f"rule-{place}" if rule.is_about_batch else explained
-    return RuleRow(rule, observed, mark, verdict, severity, where, sparkline)
+    return RuleRow(rule, observed, mark, result, severity, where, sparkline)

@@ -31,8 +31,8 @@ def at(text: str) -> datetime:
         ("2026-11-13T23:00", "2026-11-21T23:00", f"13 November 2026, 23:00 UTC {DASH} 21 November 2026, 23:00 UTC"),
     ],
 )
-def test_window_is_said_in_days_where_it_is_days(start: str, end: str, words: str) -> None:
-    """Whole days are said as dates, the last one included; anything else with its times."""
+def test_window_of_whole_days_is_written_as_dates(start: str, end: str, words: str) -> None:
+    """A window of whole days is written as dates, the last one included; any other with its times."""
     assert window_in_words(at(start), at(end)) == words
 
 
@@ -41,7 +41,7 @@ def test_window_is_said_in_days_where_it_is_days(start: str, end: str, words: st
     [(0, "0%"), (1, "100%"), (0.0001, "< 0.1%"), (0.99999, "> 99.9%"), (0.0268, "2.7%"), (0.5, "50.0%")],
 )
 def test_share_never_rounds_to_nothing_or_all(share: float, words: str) -> None:
-    """Something is never shown as nothing, nor almost all as all."""
+    """Only nothing is shown as 0%, and only all as 100%."""
     assert percent(share) == words
 
 
@@ -57,7 +57,7 @@ def test_share_never_rounds_to_nothing_or_all(share: float, words: str) -> None:
     ],
 )
 def test_duration_has_the_units_that_matter(seconds: float, words: str) -> None:
-    """A duration is said in the two largest units."""
+    """A duration is written in its two largest units."""
     assert duration(seconds) == words
 
 
@@ -66,29 +66,29 @@ def test_numbers_have_thousands_separators() -> None:
     assert number(1234567) == "1,234,567"
 
 
-def test_prose_tells_code_from_words() -> None:
+def test_prose_tells_code_from_text() -> None:
     """What stands between backticks is code."""
     assert prose("set `a: 1` now") == [(False, "set "), (True, "a: 1"), (False, " now")]
 
 
-def test_clauses_are_joined_as_people_do() -> None:
-    """Commas between, `and` before the last."""
+def test_clauses_are_joined_by_commas_and_and() -> None:
+    """Clauses are joined by commas, the last one by `and`."""
     assert [listed(list(clauses)) for clauses in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
 
 
-def test_one_is_not_many() -> None:
-    """The verb agrees with the number."""
+def test_verb_agrees_with_the_number() -> None:
+    """One takes the singular, more take the plural."""
     assert (counted(1, "is late", "are late"), counted(2000, "is late", "are late")) == ("1 is late", "2,000 are late")
 
 
-def test_every_status_and_mode_has_its_words() -> None:
-    """No status and no mode is without name and meaning."""
+def test_every_status_and_mode_has_its_text() -> None:
+    """Every status and mode has a name and a meaning."""
     assert set(STATUS_WORDS) == set(Status)
     assert set(MODE_WORDS) == set(Mode)
 
 
-def test_every_outcome_has_its_words() -> None:
-    """Each outcome that a request can have on record is explained."""
+def test_every_outcome_has_its_text() -> None:
+    """Every outcome that a request can have on record is explained."""
     from crm_to_meta.load.journal import _OUTCOMES
     from crm_to_meta.report.words import OUTCOME_WORDS
 
@@ -97,7 +97,7 @@ def test_every_outcome_has_its_words() -> None:
 
 
 def test_every_pattern_of_a_bar_is_drawn() -> None:
-    """What a style fills with is on the page, and each status has a fill of its own."""
+    """Each pattern in the styles is defined on the page, and each status has a fill of its own."""
     css = (TEMPLATES_FOLDER / "report.css").read_text()
     patterns = set(re.findall(r"url\(#([\w-]+)\)", css))
     drawn = set(re.findall(r'<pattern id="([\w-]+)"', (TEMPLATES_FOLDER / "report.html").read_text()))
@@ -113,7 +113,7 @@ def test_every_pattern_of_a_bar_is_drawn() -> None:
     [("ink", 7.0), ("muted", 4.5), ("accent", 4.5), ("accent-mid", 3.0), ("grey", 3.0)],
 )
 def test_contrast_is_accessible(scheme: str, name: str, least: float) -> None:
-    """Text and charts stand out from the paper as WCAG 2.2 AA asks: 4.5 for text, 3 for what is drawn."""
+    """Text and charts have the contrast that WCAG 2.2 AA requires: 4.5 for text, 3 for graphics."""
     blocks = list(color_blocks((TEMPLATES_FOLDER / "report.css").read_text()))
     colors = blocks[0] if scheme == "light" else {**blocks[0], **blocks[1]}
 
