@@ -1,4 +1,4 @@
-"""The stand-in for Meta, through real HTTP: every check, every fault, the journal, the page and the server."""
+"""The stand-in for Meta through real HTTP: each check, each fault, the request log, the page and the server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from crm_to_meta_demo.meta_stand_in.journal import JournalError
+from crm_to_meta_demo.meta_stand_in.request_log import RequestLogError
 from crm_to_meta_demo.meta_stand_in.testing import StandIn, running_stand_in
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def sha256(text: str) -> str:
 
 
 def make_event(number: int = 1, **changes: Any) -> Json:
-    """A sound event; a change to None takes the member out."""
+    """Return a valid event. A change to None removes the member."""
     event = {
         "event_name": "Lead",
         "event_time": NOW_UNIX_S - 3600,
@@ -114,7 +114,7 @@ def test_sound_events_are_accepted(stand_in: StandIn) -> None:
     ],
 )
 def test_every_documented_form_is_accepted(stand_in: StandIn, event: Json) -> None:
-    """What Meta documents as allowed is taken."""
+    """What Meta documents as allowed is accepted."""
     assert send(stand_in, event).status_code == 200
 
 
@@ -185,7 +185,7 @@ def test_a_thousand_events_fit_in_one_request(stand_in: StandIn) -> None:
     ],
 )
 def test_a_faulty_event_is_refused(stand_in: StandIn, event: Any, subcode: int | None) -> None:
-    """What Meta documents to refuse, and what this project must never send, is answered by 100 with its subcode."""
+    """What Meta refuses, and what this project must never send, is answered by 100 with its subcode."""
     assert read_codes(send(stand_in, event)) == (400, 100, subcode)
 
 
@@ -199,7 +199,7 @@ def test_each_personal_field_must_be_hashed(stand_in: StandIn, key: str) -> None
 
 
 def test_one_faulty_event_refuses_the_whole_request(stand_in: StandIn) -> None:
-    """All or nothing: beside a faulty event nothing is processed."""
+    """One faulty event keeps the whole request from being processed."""
     send(stand_in, make_event(1), make_event(2, event_name=None), make_event(3))
 
     assert stand_in.events() == []
@@ -305,7 +305,7 @@ def test_a_faulty_body_is_refused(stand_in: StandIn, body: Any) -> None:
     ],
 )
 def test_a_body_that_is_not_json_is_refused(stand_in: StandIn, raw: bytes) -> None:
-    """What strict JSON does not know is answered by 100."""
+    """A body that is not strict JSON is answered by 100."""
     headers = {"Authorization": f"Bearer {stand_in.token}", "Content-Type": "application/json"}
 
     assert read_codes(requests.post(stand_in.url(), data=raw, headers=headers, timeout=TIMEOUT_S)) == (400, 100, None)
@@ -357,7 +357,7 @@ def test_a_planned_answer_carries_its_headers(stand_in: StandIn) -> None:
 
 
 def test_html_is_the_page_of_a_proxy(stand_in: StandIn) -> None:
-    """An HTML error is no JSON."""
+    """An HTML error comes as HTML, not as JSON."""
     stand_in.set_faults([{"kind": "html", "status": 502}])
     answer = send(stand_in, make_event())
 
@@ -374,7 +374,7 @@ def test_html_is_the_page_of_a_proxy(stand_in: StandIn) -> None:
     ids=lambda fault: fault["kind"],
 )
 def test_an_error_can_hide_that_events_went_in(stand_in: StandIn, fault: Json) -> None:
-    """With `processed` the events are in although the answer says otherwise, and the record shows it."""
+    """With `processed`, the events are processed although the answer says otherwise, and the record shows it."""
     stand_in.set_faults([fault])
     send(stand_in, make_event())
 
@@ -384,7 +384,7 @@ def test_an_error_can_hide_that_events_went_in(stand_in: StandIn, fault: Json) -
 
 @pytest.mark.parametrize(("kind", "processed"), [("reset_before", 0), ("reset_after", 1)])
 def test_a_reset_is_a_true_one(stand_in: StandIn, kind: str, processed: int) -> None:
-    """The client sees ECONNRESET; whether the events went in only the record knows."""
+    """The client sees ECONNRESET; only the record shows whether the events were processed."""
     stand_in.set_faults([{"kind": kind}])
 
     with pytest.raises(requests.exceptions.ConnectionError, match="ConnectionResetError"):
@@ -395,7 +395,7 @@ def test_a_reset_is_a_true_one(stand_in: StandIn, kind: str, processed: int) -> 
 
 
 def test_a_refused_request_is_not_processed_by_a_reset_either(stand_in: StandIn) -> None:
-    """A faulty request that ends in a reset has left nothing behind."""
+    """A faulty request that ends in a reset leaves no event behind."""
     stand_in.set_faults([{"kind": "reset_after"}])
 
     with pytest.raises(requests.exceptions.ConnectionError):
@@ -406,7 +406,7 @@ def test_a_refused_request_is_not_processed_by_a_reset_either(stand_in: StandIn)
 
 @pytest.mark.parametrize(("process", "in_time", "in_the_end"), [("first", 1, 1), ("after", 0, 1), ("never", 0, 0)])
 def test_a_slow_answer_outlasts_the_client(stand_in: StandIn, process: str, in_time: int, in_the_end: int) -> None:
-    """The client gives up; the events went in before, go in later, or never."""
+    """The client gives up; its events are processed before that, later, or never."""
     stand_in.set_faults([{"kind": "slow", "seconds": 0.8, "process": process}])
 
     with pytest.raises(requests.exceptions.ReadTimeout):
@@ -418,7 +418,7 @@ def test_a_slow_answer_outlasts_the_client(stand_in: StandIn, process: str, in_t
 
 
 def wait_for(stand_in: StandIn, *, requests_done: int, unseen: int) -> None:
-    """Until the late request is on record; the last read of the caller says what was there if it never is."""
+    """Wait until the late request is on record; if it never is, the caller's last read shows what was there."""
     for _ in range(100):
         stats = stand_in.stats()
         if (stats["requests"], stats["requests_processed_unseen"]) == (requests_done, unseen):
@@ -444,7 +444,7 @@ def test_latency_delays_every_answer(stand_in: StandIn) -> None:
 
 
 def test_a_truncated_body_is_no_json(stand_in: StandIn) -> None:
-    """Half a body under a 200 cannot be read, and its events went in."""
+    """Half a body with a 200 cannot be read, and its events were processed."""
     stand_in.set_faults([{"kind": "truncated"}])
     answer = send(stand_in, make_event())
 
@@ -455,7 +455,7 @@ def test_a_truncated_body_is_no_json(stand_in: StandIn) -> None:
 
 
 def test_a_body_can_break_off_on_the_way(stand_in: StandIn) -> None:
-    """With `cut_connection` fewer bytes come than Content-Length promised."""
+    """With `cut_connection`, fewer bytes come than Content-Length says."""
     stand_in.set_faults([{"kind": "truncated", "cut_connection": True}])
 
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
@@ -466,7 +466,7 @@ def test_a_body_can_break_off_on_the_way(stand_in: StandIn) -> None:
 
 @pytest.mark.parametrize(("processed", "kept"), [("counted", 1), ("all", 3)])
 def test_fewer_events_can_be_counted_than_sent(stand_in: StandIn, processed: str, kept: int) -> None:
-    """A 200 with a smaller number; only the counted events went in, or all."""
+    """A 200 with a smaller number: only the counted events were processed, or all."""
     stand_in.set_faults([{"kind": "fewer_received", "missing": 2, "processed": processed}])
     answer = send(stand_in, make_event(1), make_event(2), make_event(3))
 
@@ -499,7 +499,7 @@ def test_a_fault_happens_when_it_is_planned(stand_in: StandIn, when: Json, statu
 
 
 def test_chance_repeats_itself(stand_in: StandIn) -> None:
-    """The same seed draws the same requests, and some but not all of them."""
+    """The same seed draws the same requests: some, but not all of them."""
     runs = []
     for _ in range(2):
         stand_in.set_faults([{"kind": "status", "when": {"probability": 0.5, "seed": 3}}])
@@ -510,7 +510,7 @@ def test_chance_repeats_itself(stand_in: StandIn) -> None:
 
 
 def test_the_first_due_fault_happens(stand_in: StandIn) -> None:
-    """One fault a request: the first of the list that is due; the plan can be read with its counts, and cleared."""
+    """A request gets the first fault that is due; the plan can be read with its counts, and cleared."""
     stand_in.set_faults([{"kind": "status", "status": 500, "when": {"nth": 1}}, {"kind": "html"}])
     statuses = [send(stand_in, make_event()).status_code for _ in range(2)]
 
@@ -551,7 +551,7 @@ def test_business_usage_has_metas_members(stand_in: StandIn) -> None:
 
 
 def test_settings_change_only_what_is_given(stand_in: StandIn) -> None:
-    """Members that are not given keep their value, and a restore brings back the start."""
+    """Members that are not given keep their value, and a restore brings back the first settings."""
     stand_in.set_settings(dataset_ids=["42"])
 
     assert send(stand_in, make_event(), url=stand_in.url(dataset_id="42")).status_code == 200
@@ -560,7 +560,7 @@ def test_settings_change_only_what_is_given(stand_in: StandIn) -> None:
 
 
 def test_the_clock_can_be_moved(stand_in: StandIn) -> None:
-    """An offset moves what counts as too old."""
+    """An offset of the clock moves the limit for events that are too old."""
     stand_in.set_settings(now_offset_s=8 * 86400)
 
     assert read_codes(send(stand_in, make_event())) == (400, 100, 2804003)
@@ -580,7 +580,7 @@ def test_tokens_are_never_shown(stand_in: StandIn) -> None:
 
 
 def test_duplicates_are_kept_and_counted(stand_in: StandIn) -> None:
-    """An event id that was processed twice is there twice, and is counted."""
+    """An event id that was processed twice is listed twice, and is counted."""
     send(stand_in, make_event(1), make_event(2))
     send(stand_in, make_event(1))
 
@@ -610,7 +610,7 @@ def test_every_request_is_on_record(stand_in: StandIn) -> None:
 
 
 def test_stats_count_what_matters(stand_in: StandIn) -> None:
-    """The figures go by stage, day, identifier, test code and answer."""
+    """Events and requests are counted by stage, day, identifier, test code and answer."""
     send(stand_in, make_event(1), make_event(2, event_name="Sale", event_time=NOW_UNIX_S - 86400), test_event_code="T")
     stats = stand_in.stats()
 
@@ -621,7 +621,7 @@ def test_stats_count_what_matters(stand_in: StandIn) -> None:
 
 
 def test_events_come_in_pages(stand_in: StandIn) -> None:
-    """A page says where the next one starts, and the last one that there is none."""
+    """A page says where the next one starts; the last one says that there is none."""
     send(stand_in, *(make_event(number) for number in range(5)))
     url = f"{stand_in.base_url}/_stand_in/events"
     pages = [requests.get(url, params={"offset": at, "limit": 2}, timeout=TIMEOUT_S).json() for at in (0, 2, 4)]
@@ -631,7 +631,7 @@ def test_events_come_in_pages(stand_in: StandIn) -> None:
 
 
 def test_events_are_filtered(stand_in: StandIn) -> None:
-    """By name and by test code; `-` asks for the live ones."""
+    """Events are filtered by name and test code; `-` asks for the live ones."""
     send(stand_in, make_event(1), make_event(2, event_name="Sale"))
     send(stand_in, make_event(3), test_event_code="T")
     filters = [{"event_name": "Sale"}, {"test_event_code": "T"}, {"test_event_code": "-"}, {"event_name": "None"}]
@@ -650,7 +650,7 @@ def test_forgetting_forgets_all(stand_in: StandIn) -> None:
 
 @pytest.mark.parametrize("process", ["first", "after"])
 def test_forgetting_forgets_what_is_still_under_way(stand_in: StandIn, process: str) -> None:
-    """A slow request of before does not turn up among those of later, nor is one of those taken for it."""
+    """A slow request from before a reset does not appear among later ones, and is not mistaken for one of them."""
     stand_in.set_faults([{"kind": "slow", "seconds": 0.5, "process": process}])
     with pytest.raises(requests.exceptions.ReadTimeout):
         send(stand_in, make_event(1), timeout_s=0.1)
@@ -667,7 +667,7 @@ def test_forgetting_forgets_what_is_still_under_way(stand_in: StandIn, process: 
 
 
 def test_history_survives_a_restart(tmp_path: Path) -> None:
-    """With a file, a second start shows what the first one received, and goes on counting."""
+    """With a file, a second start shows what the first one received, and continues its counts."""
     seen: list[tuple[Any, ...]] = []
     for _ in range(2):
         with running_stand_in(tmp_path / "events.jsonl") as stand_in:
@@ -682,7 +682,7 @@ def test_history_survives_a_restart(tmp_path: Path) -> None:
 
 
 def test_half_a_record_is_cut_off(tmp_path: Path) -> None:
-    """What a killed process left half written is dropped: no client was told that it arrived."""
+    """What a killed process wrote only in part is dropped: no client was told that it arrived."""
     path = tmp_path / "events.jsonl"
     with running_stand_in(path) as stand_in:
         stand_in.set_settings(now_unix_s=NOW_UNIX_S)
@@ -697,7 +697,7 @@ def test_half_a_record_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_a_client_that_hung_up_stays_on_record(tmp_path: Path) -> None:
-    """That nobody was told survives a restart, too."""
+    """Requests whose client was not told are still marked after a restart."""
     with running_stand_in(tmp_path / "events.jsonl") as stand_in:
         stand_in.set_settings(now_unix_s=NOW_UNIX_S)
         stand_in.set_faults([{"kind": "slow", "seconds": 0.5}])
@@ -709,7 +709,7 @@ def test_a_client_that_hung_up_stays_on_record(tmp_path: Path) -> None:
 
 
 def test_the_file_holds_no_token(tmp_path: Path) -> None:
-    """The token is stored nowhere, wherever it came in."""
+    """The token is not stored, wherever it came in."""
     path = tmp_path / "events.jsonl"
     with running_stand_in(path) as stand_in:
         stand_in.set_settings(now_unix_s=NOW_UNIX_S)
@@ -719,20 +719,20 @@ def test_the_file_holds_no_token(tmp_path: Path) -> None:
 
 
 def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
-    """A file that is something else is neither read nor changed."""
+    """A file with other contents is neither read nor changed."""
     path = tmp_path / "notes.jsonl"
     path.write_text("my notes\n")
 
-    with pytest.raises(JournalError, match="line 1"), running_stand_in(path):
+    with pytest.raises(RequestLogError, match="line 1"), running_stand_in(path):
         pass
     assert path.read_text() == "my notes\n"
 
 
 def test_two_stand_ins_do_not_share_a_file(tmp_path: Path) -> None:
-    """The second one says that the file is in use."""
+    """A second stand-in on the same file says that the file is in use."""
     path = tmp_path / "events.jsonl"
 
-    with running_stand_in(path), pytest.raises(JournalError, match="in use"), running_stand_in(path):
+    with running_stand_in(path), pytest.raises(RequestLogError, match="in use"), running_stand_in(path):
         pass
 
 
@@ -769,7 +769,7 @@ def test_the_page_filters(stand_in: StandIn) -> None:
 
 
 def test_the_page_shows_requests_with_their_answers(stand_in: StandIn) -> None:
-    """Refusals, resets and what the client was not told are there to read."""
+    """The page shows refusals, resets, and requests whose client was not told."""
     send(stand_in, make_event(event_time=1))
     stand_in.set_faults([{"kind": "reset_after"}])
     with pytest.raises(requests.exceptions.ConnectionError):
@@ -777,18 +777,18 @@ def test_the_page_shows_requests_with_their_answers(stand_in: StandIn) -> None:
     page = read_page(stand_in)
 
     assert "400 100/2804003" in page
-    assert "planned fault: reset_after; 1 processed, client was not told" in page
+    assert "planned fault: reset_after; 1 processed, but the client was not told" in page
 
 
 def test_the_page_escapes_what_was_sent(stand_in: StandIn) -> None:
-    """A stage name is text, whatever it looks like."""
+    """Markup in a stage name is shown as text."""
     send(stand_in, make_event(event_name="<script>alert(1)</script>"))
 
     assert "<script>" not in read_page(stand_in)
 
 
 def test_the_page_needs_nothing_from_elsewhere(stand_in: StandIn) -> None:
-    """The page holds no address of another host."""
+    """The page contains no address of another host."""
     send(stand_in, make_event())
 
     assert "http" not in read_page(stand_in)
@@ -823,7 +823,7 @@ def test_the_server_starts_and_stops_cleanly(tmp_path: Path, number: signal.Sign
 
 @contextmanager
 def start_server(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A stand-in in a process of its own, once it has printed its one line; it is gone after the block in any case."""
+    """Run a stand-in in a process of its own that has printed its line; it is always gone after the block."""
     environment = os.environ | {"PYTHONPATH": str(INCLUDE), "META_STAND_IN_TOKENS": "other, from-environment"}
     command = [sys.executable, "-m", "crm_to_meta_demo.meta_stand_in.server", *arguments]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

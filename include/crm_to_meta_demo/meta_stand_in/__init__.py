@@ -1,23 +1,20 @@
 """A stand-in for Meta's Conversions API, for `make run`, the tests and the benchmarks.
 
-Nothing leaves this computer.
+It takes the POST `/{version}/{dataset id}/events` that the load step sends to Meta, answers in Meta's format, logs the
+requests with the accepted events, and shows them on a page (`GET /`). Nothing leaves this computer.
 
-In: the same POST `/{version}/{dataset id}/events` that the load step sends to Meta. Out: answers in Meta's shape, a
-journal of what was accepted, and a page (`GET /`) where a person reads it.
+It is stricter than Meta on purpose. It refuses events that Meta accepts but silently does not count, and events for
+which Meta's behaviour is not confirmed, so that this project never depends on leniency. These rules are marked STRICT.
 
-It is stricter than Meta on purpose. Where Meta takes an event and then quietly does not count it, or where nobody has
-confirmed what Meta does, the stand-in refuses: this project must never depend on the lenient reading. `event_checks`
-marks those rules STRICT.
-
-| module | does |
+| module | what it does |
 |---|---|
 | `server` | starts it: `python -m crm_to_meta_demo.meta_stand_in.server --port 0 --port-file F --events-file E` |
 | `testing` | `with running_stand_in() as stand_in:` for tests |
-| `app`, `control`, `page` | the routes: what Meta has, what tests need, what a person sees |
-| `stand_in` | one request from arrival to answer |
-| `checks`, `event_checks` | what is refused, for a request and for an event |
-| `answers` | the shape of Meta's answers |
-| `faults`, `settings` | what a test can have go wrong, and what it can configure |
-| `journal`, `tally` | what arrived: the file with its index, and the counts |
-| `connection` | hanging up on a client, with a true TCP reset |
+| `app`, `control`, `page` | the routes: of Meta, for tests, and for people |
+| `stand_in` | handles a request from its arrival to the answer |
+| `checks`, `event_checks` | refuse bad requests and bad events |
+| `answers` | builds answers in Meta's format |
+| `faults`, `settings` | the faults that a test can plan, and what it can configure |
+| `request_log`, `tally` | the requests and accepted events in a file with an index, and their counts |
+| `connection` | resets or cuts off the TCP connection of a client |
 """

@@ -1,8 +1,7 @@
-"""The shape of Meta's answers. In: codes and reasons. Out: status, headers and body bytes.
+"""Build answers in Meta's format: status, headers and body.
 
-Codes, subcodes and members follow Meta's pages "Handle Errors" and "Error Reference" and answers that were recorded
-in public; the sentences are our own. No sentence holds a value that was sent, only places such as
-`$['data'][3]['user_data']['em']`.
+Codes, subcodes and members follow Meta's pages "Handle Errors" and "Error Reference", and answers recorded in public;
+the sentences are our own. They contain no value that was sent, only places such as `$['data'][3]['user_data']['em']`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ INVALID_PARAMETER: Final = 100  # Meta, "Error Reference"
 INVALID_TOKEN: Final = 190  # Meta, "Handle Errors"
 PERMISSION_MISSING: Final = 200  # Meta, "Handle Errors"
 UNUSABLE_VERSION: Final = 2635  # Meta, "Error Reference"
-UNCLASSIFIED: Final = 5  # in none of Meta's documented classes: a client must stop and show it
+UNCLASSIFIED: Final = 5  # in none of Meta's documented classes: a client has to stop and show it
 
 TOKEN_EXPIRED: Final = 463  # Meta, "Handle Errors"
 OBJECT_MISSING: Final = 33  # recorded answer: unknown dataset id, or no permission for it
@@ -46,7 +45,7 @@ USER_TEXTS: Final[Mapping[int, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the client gets: all of it, half of it (`cut`) or a connection reset instead of it."""
+    """What the client gets: the whole answer, half of it (`cut`), or a connection reset (`reset`)."""
 
     status: int
     body: bytes = b""
@@ -56,7 +55,7 @@ class Answer:
 
 
 class RefusedError(Exception):
-    """The whole request is refused; nothing in it is processed."""
+    """The request is refused as a whole; none of its events is processed."""
 
     def __init__(
         self,
@@ -72,7 +71,7 @@ class RefusedError(Exception):
         self.user_texts = user_texts
 
     def to_answer(self) -> Answer:
-        """HTTP 400, as Meta answers every refusal that is not an outage."""
+        """Return an HTTP 400, Meta's status for every refusal that is not an outage."""
         error: dict[str, object] = {"message": self.message, "type": self.error_type, "code": self.code}
         if self.subcode is not None:
             error |= {"error_subcode": self.subcode, "is_transient": False}
@@ -94,7 +93,7 @@ def make_trace_id() -> str:
 
 
 def name_place(index: int, *members: str) -> str:
-    """`$['data'][3]['user_data']`: the way Meta names the event that is at fault."""
+    """Return a place in the way Meta names it: `$['data'][3]['user_data']`."""
     return f"$['data'][{index}]" + "".join(f"['{member}']" for member in members)
 
 
@@ -103,7 +102,7 @@ def invalid_request(why: str) -> RefusedError:
 
 
 def unexpected_key(key: str, place: str) -> RefusedError:
-    """Meta sends this one without a subcode [recorded answer]."""
+    """Return the refusal of an unknown key, which Meta sends without a subcode [recorded answer]."""
     return RefusedError(f'(#100) Unexpected key "{key}" on param "{place}".', code=INVALID_PARAMETER)
 
 
@@ -113,13 +112,13 @@ def malformed_event(index: int, *members: str, why: str) -> RefusedError:
 
 
 def refused_event(subcode: int) -> RefusedError:
-    """A refusal with its own subcode. Meta names no event in these: the client has to search for it."""
+    """Return a refusal with its own subcode. Meta does not say which event is at fault: the client has to search."""
     texts = USER_TEXTS.get(subcode, ("Event refused", "At least one event of the batch is refused."))
     return RefusedError("Invalid parameter", code=INVALID_PARAMETER, subcode=subcode, user_texts=texts)
 
 
 def read_error_codes(body: bytes) -> tuple[int | None, int | None]:
-    """Code and subcode of an error body; (None, None) for everything else, HTML and half a body included."""
+    """Return code and subcode of an error body; (None, None) for any other body, such as HTML or half a body."""
     try:
         error = json.loads(body)["error"]
         return error.get("code"), error.get("error_subcode")

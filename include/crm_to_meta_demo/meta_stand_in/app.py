@@ -1,6 +1,6 @@
-"""The FastAPI application. In: a `MetaStandIn`. Out: Meta's route, the page, and the control routes.
+"""Create the FastAPI application with Meta's route, the page and the control routes.
 
-Answers only to loopback host names, so that no web page elsewhere can read it through a DNS name of its own.
+It answers only to loopback host names, so that a web page elsewhere cannot read it by DNS rebinding.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ router = APIRouter()
 
 
 def create_app(stand_in: MetaStandIn) -> FastAPI:
-    # The interactive documentation would load its scripts from elsewhere; nothing here does.
+    # No interactive documentation: it would load scripts from the internet.
     app = FastAPI(title="Stand-in for Meta", docs_url=None, redoc_url=None, openapi_url="/_stand_in/openapi.json")
     app.state.stand_in = stand_in
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES, www_redirect=False)
@@ -36,7 +36,7 @@ def create_app(stand_in: MetaStandIn) -> FastAPI:
 
 @router.post("/{version}/{dataset_id}/events")
 async def receive_events(version: str, dataset_id: str, request: Request, stand_in: StandInInUse) -> Response:
-    """Meta's route, as "Using the API" describes it."""
+    """Receive events, as Meta's page "Using the API" describes it."""
     call = Call(
         version=version,
         dataset_id=dataset_id,
@@ -53,11 +53,11 @@ async def receive_events(version: str, dataset_id: str, request: Request, stand_
         await connection.reset()
     elif answer.ending == "cut":
         await connection.cut(answer)
-    # Where the connection is gone, uvicorn drops this.
+    # uvicorn drops this answer if the connection is gone.
     return Response(answer.body, status_code=answer.status, media_type=answer.media_type, headers=dict(answer.headers))
 
 
 @router.get("/")
 def show_page(stand_in: StandInInUse, *, event_name: str = "", test_event_code: str = "") -> HTMLResponse:
-    html = page.render_page(stand_in.journal, event_name=event_name, test_event_code=test_event_code)
+    html = page.render_page(stand_in.request_log, event_name=event_name, test_event_code=test_event_code)
     return HTMLResponse(html, headers=PAGE_HEADERS)

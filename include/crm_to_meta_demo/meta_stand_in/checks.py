@@ -1,6 +1,6 @@
-"""What is refused in a request as a whole. In: one HTTP call. Out: its events as parsed JSON, or `RefusedError`.
+"""Check a request as a whole, and return its events as parsed JSON.
 
-The order is version, token, dataset, body. Which of several faults the real Meta reports first is not documented.
+The order is version, token, dataset, body. Meta does not document which of several faults it reports first.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ REQUEST_KEYS: Final = frozenset({  # "Using the API"; STRICT: what Meta does wit
 
 TOKEN_EXPIRED_AGO: Final = timedelta(hours=1)
 TIME: Final = "%A, %d-%b-%y %H:%M:%S %Z"  # recorded answer
-HALF_CHARACTER: Final = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a surrogate pair: on its own no text can hold it
+HALF_CHARACTER: Final = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a surrogate pair, which is no character on its own
 
 TokenPlace = Literal["header", "query", "body"]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One POST as it came in. Never printed or stored: it holds a token and what was sent."""
+    """A POST as it came in. It is never printed or stored, since it contains the token and personal data."""
 
     version: str
     dataset_id: str
@@ -52,7 +52,7 @@ class Call:
 
 
 def read_body(call: Call) -> dict[str, object] | None:
-    """The body as an object; None where it is something else."""
+    """Return the body as an object; None if it is anything else."""
     try:
         body = json.loads(call.raw_body.decode(), parse_constant=_refuse_constant, parse_float=_parse_finite)
         if HALF_CHARACTER.search(call.raw_body):
@@ -74,13 +74,16 @@ def _parse_finite(text: str) -> float:
 
 
 def list_events(body: dict[str, object] | None) -> list[object]:
-    """The events of a body that has not been checked yet."""
+    """Return the events of a body that has not been checked."""
     data = (body or {}).get("data")
     return data if isinstance(data, list) else []
 
 
 def find_token(call: Call, body: dict[str, object] | None) -> tuple[str, TokenPlace] | None:
-    """Meta's pages show `access_token` in the query or the form; the Bearer header works as well [recorded answer]."""
+    """Return the token and its place.
+
+    Meta's pages show `access_token` in the query or the form; the Bearer header works as well [recorded answer].
+    """
     scheme, _, header_token = call.authorization.partition(" ")
     if scheme.lower() == "bearer" and header_token.strip():
         return header_token.strip(), "header"
@@ -93,7 +96,7 @@ def find_token(call: Call, body: dict[str, object] | None) -> tuple[str, TokenPl
 def check_call(
     call: Call, body: dict[str, object] | None, settings: Settings, rules: EventRules
 ) -> list[dict[str, object]]:
-    """The events, all of them sound; or `RefusedError`."""
+    """Return the events of a valid request; raise `RefusedError` for any other."""
     check_encoding(call)
     check_version(call.version, settings)
     token = check_token(find_token(call, body), settings)
@@ -106,7 +109,7 @@ def check_call(
 
 
 def check_encoding(call: Call) -> None:
-    """STRICT: Meta is not known to take compressed requests."""
+    """Refuse compressed bodies. STRICT: Meta is not known to accept them."""
     if call.content_encoding.lower() not in ("", "identity"):
         raise RefusedError(
             "The body is compressed and cannot be read.", code=answers.UNCLASSIFIED, error_type="Exception"
@@ -114,14 +117,14 @@ def check_encoding(call: Call) -> None:
 
 
 def check_version(version: str, settings: Settings) -> None:
-    """STRICT: Meta serves an expired version by the next usable one ("Versions")."""
+    """Refuse versions that are not in use. STRICT: Meta serves the next usable version instead ("Versions")."""
     if version not in settings.versions:
         text = f"(#2635) This version of the API is not in use: {', '.join(sorted(settings.versions))} are."
         raise RefusedError(text, code=answers.UNUSABLE_VERSION)
 
 
 def check_token(found: tuple[str, TokenPlace] | None, settings: Settings) -> SecretStr:
-    """The token, where it is good for anything at all."""
+    """Return the token if it is valid, with or without permission."""
     if found is None:
         raise RefusedError("An access token is required.", code=answers.INVALID_TOKEN)
     secret = SecretStr(found[0])
@@ -135,7 +138,7 @@ def check_token(found: tuple[str, TokenPlace] | None, settings: Settings) -> Sec
 
 
 def check_proof(call: Call, token: SecretStr, settings: Settings) -> None:
-    """As "Secure Graph API Calls" has it: hex of HMAC-SHA256, keyed by the app secret, over the token."""
+    """Check the HMAC-SHA256 of the token in hex, with the app secret as the key ("Secure Graph API Calls")."""
     if settings.app_secret is None:
         return
     key, message = settings.app_secret.get_secret_value().encode(), token.get_secret_value().encode()
@@ -158,7 +161,7 @@ def check_dataset(dataset_id: str, settings: Settings) -> None:
 
 
 def check_body(call: Call, body: dict[str, object] | None) -> list[object]:
-    """The list under `data`, with a length Meta takes."""
+    """Return the list under `data`, with 1 to 1,000 events."""
     if call.content_type.partition(";")[0].strip().lower() != "application/json":
         raise invalid_request("The body must come with Content-Type: application/json.")
     if body is None:

@@ -1,8 +1,8 @@
-"""Hanging up on a client. In: the TCP connection of a request. Out: a reset, or half an answer.
+"""Reset the TCP connection of a request, or cut it off in the middle of the answer.
 
-ASGI gives an application no way to its connection, so the uvicorn protocol class hands one on as
-`request.state.connection`. With SO_LINGER set to zero the kernel closes with RST instead of FIN: the client sees a
-true reset.
+ASGI does not give an application its connection, so the uvicorn protocol class passes it on as
+`request.state.connection`. With SO_LINGER set to zero, the kernel closes with RST instead of FIN, so that the client
+sees a real reset.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from crm_to_meta_demo.meta_stand_in.answers import Answer
 
-LINGER_ZERO: Final = struct.pack("ii", 1, 0)  # on, for 0 seconds: what is unsent is thrown away, the peer gets RST
+LINGER_ZERO: Final = struct.pack("ii", 1, 0)  # on, 0 seconds: unsent data is discarded and the peer gets RST
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One client's connection. `lost` is set once uvicorn has noticed that it is gone."""
+    """The connection of a client. `lost` is set once uvicorn notices that it is gone."""
 
     transport: asyncio.Transport
     lost: asyncio.Event = field(default_factory=asyncio.Event)
@@ -40,7 +40,7 @@ class Connection:
         await self.lost.wait()
 
     async def cut(self, answer: Answer) -> None:
-        """Announces the whole body, sends half of it and closes."""
+        """Announce the whole body, send half of it, and close."""
         head = (
             f"HTTP/1.1 {answer.status} {http.HTTPStatus(answer.status).phrase}\r\n"
             f"content-type: {answer.media_type}\r\n"
@@ -52,7 +52,7 @@ class Connection:
 
 
 class ConnectionProtocol(H11Protocol):
-    """HTTP/1.1 as uvicorn speaks it, with the connection in reach of the application."""
+    """uvicorn's HTTP/1.1 protocol, which also gives the application its connection."""
 
     connection: Connection
 

@@ -1,9 +1,7 @@
-"""What is refused in one event.
+"""Check the events of a request, and raise `RefusedError` for the first fault found.
 
-In: the events of a request as parsed JSON. Out: nothing, or `RefusedError` for the first fault found.
-
-STRICT marks what Meta takes, or is not known to refuse, and this project must never send: Meta would accept such an
-event and then not count or not match it, without a word. Limits carry the title of Meta's page that states them.
+STRICT marks faults that Meta accepts, or is not known to refuse, but then silently does not count or match. This
+project must never send them. Each limit names Meta's page that states it.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ PLAIN_KEYS: Final = frozenset({  # "Customer Information Parameters": never hash
     "madid", "page_id", "page_scoped_user_id", "ctwa_clid", "ig_account_id", "ig_sid",
 })  # fmt: skip
 USER_DATA_KEYS: Final = HASHED_KEYS | PLAIN_KEYS
-WEAK_COMBINATIONS: Final = (  # "Best Practices": only these, or a part of them, match nobody
+WEAK_COMBINATIONS: Final = (  # "Best Practices": these alone, or a part of them, match nobody
     frozenset({"ct", "country", "st", "zp", "ge", "client_user_agent"}),
     frozenset({"db", "client_user_agent"}),
     frozenset({"fn", "ge"}),
@@ -49,14 +47,14 @@ CLICK_IDS: Final = {  # "ClickID and the fbp and fbc Parameters": fb.<subdomain 
     "fbp": re.compile(r"fb\.[0-2]\.\d{13}\.\d+(\.\S+)?"),
 }
 CURRENCY: Final = re.compile(r"[A-Za-z]{3}")  # "Server Event Parameters": ISO 4217
-# Never the result of a normalisation, which trims and lowercases: somebody hashed an empty field or a printed NULL.
+# No normalisation returns these, since it trims and lowercases: an empty field or a printed NULL was hashed.
 NOT_VALUES: Final = ("", " ", "None", "NULL", "NaN", "NaT", "<NA>", "N/A")
 HASHES_OF_NOTHING: Final = frozenset(hashlib.sha256(text.encode()).hexdigest() for text in NOT_VALUES)
 
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """What the checks need to know beside the events."""
+    """What the checks need to know apart from the events."""
 
     now_unix_s: int
     deleted_lead_ids: AbstractSet[int] = frozenset()
@@ -73,7 +71,7 @@ def check_event(index: int, event: object, rules: EventRules) -> None:
         raise malformed_event(index, why="is not an object")
     check_keys(event, EVENT_KEYS, place=answers.name_place(index))
     check_text(index, event, "event_name")
-    check_text(index, event, "event_id")  # STRICT: Meta can do without, this project cannot
+    check_text(index, event, "event_id")  # STRICT: optional for Meta, required by this project
     check_time(index, event, rules.now_unix_s)
     custom_data = check_origin(index, event)
     check_money(index, custom_data, is_purchase=event["event_name"] == "Purchase")
@@ -95,7 +93,7 @@ def check_text(index: int, event: Mapping[str, object], key: str) -> None:
 
 def check_time(index: int, event: Mapping[str, object], now_unix_s: int) -> None:
     event_time_unix_s = event.get("event_time")
-    if type(event_time_unix_s) is not int:  # also not a bool, a float or a text
+    if type(event_time_unix_s) is not int:  # not a bool, float or text either
         raise malformed_event(index, "event_time", why="must be whole seconds since 1970")
     if event_time_unix_s < now_unix_s - MAX_AGE_S:
         raise refused_event(answers.EVENT_TOO_OLD)
@@ -104,7 +102,7 @@ def check_time(index: int, event: Mapping[str, object], now_unix_s: int) -> None
 
 
 def check_origin(index: int, event: Mapping[str, object]) -> dict[str, object]:
-    """The event's custom_data. STRICT: Meta takes other marks, and then does not count the event as a lead's."""
+    """Return the custom_data. STRICT: Meta accepts other values here, but does not count the event as a lead's."""
     if event.get("action_source") != ACTION_SOURCE:
         raise malformed_event(index, "action_source", why=f"must be {ACTION_SOURCE}")
     custom_data = event.get("custom_data")
@@ -147,7 +145,7 @@ def check_customer(index: int, event: Mapping[str, object]) -> None:
 
 
 def check_hashes(index: int, key: str, value: object) -> None:
-    """One SHA-256 or a list of them, lowercase: not MD5, not clear text, not the hash of nothing."""
+    """Check for one lowercase SHA-256 or a list of them: no MD5, no clear text, no hash of an empty value."""
     hashes = value if isinstance(value, list) else [value]
     if not hashes:
         raise malformed_event(index, "user_data", key, why="must not be an empty list")
@@ -159,7 +157,7 @@ def check_hashes(index: int, key: str, value: object) -> None:
 
 
 def check_lead_id(index: int, value: object) -> None:
-    """STRICT for the type: whether Meta takes a text is not confirmed, its own example is an integer."""
+    """Check the lead id. STRICT for the type: Meta's example is an integer, and a text is not confirmed."""
     if type(value) is not int:
         raise malformed_event(index, "user_data", "lead_id", why="must be an integer")
     if len(str(value)) not in LEAD_ID_DIGITS or value < 0:
@@ -167,7 +165,10 @@ def check_lead_id(index: int, value: object) -> None:
 
 
 def check_plain(index: int, key: str, value: object) -> None:
-    """STRICT: Meta takes malformed click ids, and alerts when there are many; a hash in these fields matches nobody."""
+    """Check a field that is not hashed.
+
+    STRICT: Meta accepts malformed click ids, and warns if there are many. A hash in these fields matches nobody.
+    """
     if not isinstance(value, str) or not value.strip():
         raise malformed_event(index, "user_data", key, why="must be a text that is not empty")
     if key in CLICK_IDS and not CLICK_IDS[key].fullmatch(value):
@@ -177,12 +178,12 @@ def check_plain(index: int, key: str, value: object) -> None:
 
 
 def check_known_bad(index: int, event: Mapping[str, object], rules: EventRules) -> None:
-    """What only Meta can know: deleted leads, and events that a test has declared poisoned."""
+    """Refuse what only Meta can know: deleted leads, and the events that a test declared to be poisoned."""
     user_data = event.get("user_data")
     if isinstance(user_data, dict) and user_data.get("lead_id") in rules.deleted_lead_ids:
         raise refused_event(answers.LEAD_ID_INVALID)
     subcode = rules.poisoned_event_ids.get(str(event["event_id"]))
-    if subcode == answers.EVENT_MALFORMED:  # the one of which Meta names the place
+    if subcode == answers.EVENT_MALFORMED:  # here Meta names the place
         raise malformed_event(index, why="cannot be read")
     if subcode is not None:
         raise refused_event(subcode)

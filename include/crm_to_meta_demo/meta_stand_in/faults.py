@@ -1,4 +1,4 @@
-"""What a test can have go wrong: a plan of faults.
+"""The faults that a test can plan.
 
 PUT `/_stand_in/faults` with a JSON list of these models, GET to read, DELETE to clear.
 
@@ -7,8 +7,8 @@ PUT `/_stand_in/faults` with a JSON list of these models, GET to read, DELETE to
      {"kind": "reset_after", "when": {"event_id": "abc"}},
      {"kind": "slow", "seconds": 0.5, "process": "first", "when": {"probability": 0.1, "seed": 7}}]
 
-For each request the first fault in the list whose `when` holds is the one that happens. Requests are counted from 1
-since the plan was set. All conditions of a `when` must hold; an empty one always does.
+For each request, the first fault in the list whose `when` holds happens. Requests are counted from 1 since the plan was
+set. All conditions of a `when` must hold; an empty `when` always holds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HttpStatus = Annotated[int, Field(ge=200, le=599)]
 
 
 class When(BaseModel):
-    """The requests to which a fault happens."""
+    """The requests in which a fault happens."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,7 +38,7 @@ class When(BaseModel):
     to_request: int | None = Field(default=None, ge=1, description="the n-th request and earlier ones")
     probability: float | None = Field(default=None, ge=0, le=1, description="drawn for each request from the seed")
     seed: int = 0
-    times: int | None = Field(default=None, ge=0, description="at most so many times")
+    times: int | None = Field(default=None, ge=0, description="at most this many times")
     event_id: str | None = Field(default=None, description="only if this event is in the request")
     lead_id: int | None = Field(default=None, description="only if an event of this lead is in the request")
     more_than_events: int | None = Field(
@@ -47,27 +47,27 @@ class When(BaseModel):
 
 
 class _Fault(BaseModel):
-    """A fault that changes nothing but what its kind says: events go in, and the answer is Meta's own."""
+    """The base of all faults: events are processed and answered as without a fault."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     when: When = When()
 
     def lets_in(self) -> bool:
-        """Whether the request is checked and its events go in."""
+        """Say whether the request is checked and its events are processed."""
         return True
 
     def count_kept(self, events: int) -> int:
-        """How many of a sound request's events go in, the first ones."""
+        """Return how many of a valid request's events are processed, counted from the first."""
         return events
 
     def distort(self, honest: Answer, sent: int) -> Answer:
-        """What the client gets instead of the honest answer to a request with so many events."""
+        """Return what the client gets instead of the honest answer. `sent` is the number of events in the request."""
         return honest
 
 
 class StatusFault(_Fault):
-    """Any status with a plain text or an empty body; `processed` says whether the events went in all the same."""
+    """Any status with a plain text or an empty body. With `processed`, the events are processed nevertheless."""
 
     kind: Literal["status"]
     status: HttpStatus = 503
@@ -83,7 +83,7 @@ class StatusFault(_Fault):
 
 
 class AnswerFault(_Fault):
-    """Any status with any JSON, such as an answer that Meta was seen to give."""
+    """Any status with any JSON, such as a recorded answer of Meta."""
 
     kind: Literal["answer"]
     status: HttpStatus = 400
@@ -99,7 +99,7 @@ class AnswerFault(_Fault):
 
 
 class HtmlFault(_Fault):
-    """The page of a proxy in front of the API."""
+    """The HTML page of a proxy in front of the API."""
 
     kind: Literal["html"]
     status: HttpStatus = 502
@@ -113,7 +113,7 @@ class HtmlFault(_Fault):
 
 
 class ResetBeforeFault(_Fault):
-    """Connection reset, nothing processed."""
+    """The connection is reset; nothing is processed."""
 
     kind: Literal["reset_before"]
 
@@ -125,7 +125,7 @@ class ResetBeforeFault(_Fault):
 
 
 class ResetAfterFault(_Fault):
-    """Processed, then connection reset: the client cannot know."""
+    """The events are processed, then the connection is reset. The client cannot tell."""
 
     kind: Literal["reset_after"]
 
@@ -134,9 +134,10 @@ class ResetAfterFault(_Fault):
 
 
 class SlowFault(_Fault):
-    """Time passes before the answer.
+    """The answer comes late.
 
-    `process`: the events go in first, after the delay, or never; then the connection is reset instead of an answer.
+    `process`: the events are processed before the delay, after it, or never. With `never`, the connection is reset
+    instead of an answer.
     """
 
     kind: Literal["slow"]
@@ -151,7 +152,10 @@ class SlowFault(_Fault):
 
 
 class TruncatedFault(_Fault):
-    """Processed; half a JSON body, whole by its Content-Length, or broken off on the way with `cut_connection`."""
+    """The events are processed, but only half of the JSON body comes back.
+
+    The Content-Length is that of the half, or with `cut_connection` that of the whole body.
+    """
 
     kind: Literal["truncated"]
     cut_connection: bool = False
@@ -163,7 +167,7 @@ class TruncatedFault(_Fault):
 
 
 class FewerReceivedFault(_Fault):
-    """A 200 that counts fewer events than were sent. `processed`: only those counted, or all in spite of the number."""
+    """A 200 that counts fewer events than were sent. `processed`: only the counted events, or all of them."""
 
     kind: Literal["fewer_received"]
     missing: int = Field(default=1, ge=1)
@@ -191,7 +195,7 @@ Fault = Annotated[
 
 @dataclass(slots=True)
 class FaultPlan:
-    """The faults in force, and how often each has happened."""
+    """The planned faults, and how often each has happened."""
 
     faults: Sequence[Fault] = ()
     requests_seen: int = 0
@@ -201,7 +205,7 @@ class FaultPlan:
         self.fired = [0] * len(self.faults)
 
     def pick(self, events: Sequence[object]) -> Fault | None:
-        """The fault for the next request, counted as fired."""
+        """Return the fault for the next request, and count it as fired."""
         self.requests_seen += 1
         for place, fault in enumerate(self.faults):
             times = fault.when.times
@@ -216,7 +220,7 @@ class FaultPlan:
 
 
 def is_due(when: When, nth_request: int, events: Sequence[object]) -> bool:
-    """Whether all conditions but `times` hold."""
+    """Say whether all conditions except `times` hold."""
     return (
         when.nth in (None, nth_request)
         and (when.from_request or 1) <= nth_request
@@ -229,7 +233,7 @@ def is_due(when: When, nth_request: int, events: Sequence[object]) -> bool:
 
 
 def draw_share(seed: int, nth_request: int) -> float:
-    """A number from 0 to 1, the same for the same seed and request whatever else happens."""
+    """Return a number from 0 to 1 that depends on the seed and the request's number alone."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{nth_request}".encode()).digest()[:8]) / 2**64
 
 

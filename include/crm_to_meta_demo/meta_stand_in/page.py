@@ -1,4 +1,4 @@
-"""The page where a person sees what arrived. In: the journal and the filters of the query string. Out: HTML."""
+"""Render the page that shows people what arrived, filtered by the query string."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from crm_to_meta_demo.meta_stand_in.journal import NO_CODE, Journal
+from crm_to_meta_demo.meta_stand_in.request_log import NO_CODE, RequestLog
 from crm_to_meta_demo.meta_stand_in.tally import RequestRecord
 
 EVENTS_SHOWN: Final = 25
@@ -37,7 +37,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """An event without its values: of user_data only the names."""
+    """An event with the names of its user_data. The values are in `full_json` alone."""
 
     name: str
     happened_at: str
@@ -61,9 +61,9 @@ class RequestRow:
     note: str
 
 
-def render_page(journal: Journal, *, event_name: str, test_event_code: str) -> str:
-    tally = journal.tally
-    chosen = journal.select(event_name=event_name, test_event_code=test_event_code, newest_first=True)
+def render_page(request_log: RequestLog, *, event_name: str, test_event_code: str) -> str:
+    tally = request_log.tally
+    chosen = request_log.select(event_name=event_name, test_event_code=test_event_code, newest_first=True)
     return _environment.get_template("page.html").render(
         tally=tally,
         per_name=make_bars(tally.per_event_name, whole=tally.events),
@@ -74,19 +74,19 @@ def render_page(journal: Journal, *, event_name: str, test_event_code: str) -> s
         chosen_name=event_name,
         chosen_code=test_event_code,
         no_code=NO_CODE,
-        events=[describe_event(entry) for entry in journal.read(islice(chosen, EVENTS_SHOWN))],
-        requests=[describe_request(record) for record in reversed(journal.list_requests(newest=REQUESTS_SHOWN))],
+        events=[describe_event(entry) for entry in request_log.read(islice(chosen, EVENTS_SHOWN))],
+        requests=[describe_request(record) for record in reversed(request_log.list_requests(newest=REQUESTS_SHOWN))],
     )
 
 
 def make_bars(counts: Mapping[str, int], *, whole: int) -> list[Bar]:
-    """The largest counts first, each as a share of the whole."""
+    """Return bars for the largest counts, each with its share of the whole in percent."""
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:BARS_SHOWN]
     return [Bar(label, count, 100 * count / whole) for label, count in largest]
 
 
 def make_day_bars(days: Mapping[str, int]) -> list[Bar]:
-    """The latest days, oldest first; the longest bar is the busiest of them."""
+    """Return bars for the latest days, oldest first. The busiest day has the longest bar."""
     latest = list(days.items())[-BARS_SHOWN:]
     busiest = max((count for _, count in latest), default=1)
     return [Bar(day, count, 100 * count / busiest) for day, count in latest]
@@ -114,7 +114,7 @@ def describe_request(record: RequestRecord) -> RequestRow:
         answer, tone = record.name_answer(), "good" if record.status == 200 else "bad"
     notes = [f"planned fault: {record.fault}"] if record.fault else []
     if record.processed_unseen:
-        notes.append(f"{record.processed} processed, client was not told")
+        notes.append(f"{record.processed} processed, but the client was not told")
         tone = "doubt"
     elif record.status == 200 and record.processed != record.events:
         notes.append(f"only {record.processed} processed")

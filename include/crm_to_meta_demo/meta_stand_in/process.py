@@ -1,4 +1,4 @@
-"""The stand-in in a process of its own: a folder for its history in, a running `StandIn` out."""
+"""Run the stand-in in a process of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _START_TIMEOUT_S: Final = 30.0
 
 @contextmanager
 def running_stand_in_process(folder: Path) -> Iterator[StandIn]:
-    """Start the stand-in with the events it received before, and stop it afterwards."""
+    """Run the stand-in for as long as the block lasts. It starts with the events that the folder has from before."""
     folder.mkdir(parents=True, exist_ok=True)
     port_file = folder / "port"
     port_file.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Starts the stand-in: `python -m crm_to_meta_demo.meta_stand_in.server --port 0 --port-file F --events-file E`.
+"""Start the stand-in: `python -m crm_to_meta_demo.meta_stand_in.server --port 0 --port-file F --events-file E`.
 
-Listens on the loopback address only. The tokens it accepts come from META_STAND_IN_TOKENS (separated by commas) and
-not from the command line, which every user of the computer can read. Stops cleanly on SIGTERM and SIGINT.
+It listens on the loopback address only. The tokens that it accepts come from META_STAND_IN_TOKENS (separated by commas)
+and not from the command line, which every user of the computer can read. It stops cleanly on SIGTERM and SIGINT.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from pydantic import SecretStr
 
 from crm_to_meta_demo.meta_stand_in.app import LOOPBACK_NAMES, create_app
 from crm_to_meta_demo.meta_stand_in.connection import ConnectionProtocol
-from crm_to_meta_demo.meta_stand_in.journal import Journal, JournalError
+from crm_to_meta_demo.meta_stand_in.request_log import RequestLog, RequestLogError
 from crm_to_meta_demo.meta_stand_in.settings import DEFAULT_DATASET_ID, DEFAULT_TOKEN, Settings
 from crm_to_meta_demo.meta_stand_in.stand_in import MetaStandIn
 
 LOOPBACK: Final = "127.0.0.1"
 TOKENS_VARIABLE: Final = "META_STAND_IN_TOKENS"
-KEEP_ALIVE_S: Final = 75  # longer than a client keeps an idle connection: a reset comes only from the fault plan
-GRACE_S: Final = 1  # a slow answer does not hold up the stop
+KEEP_ALIVE_S: Final = 75  # longer than a client keeps an idle connection, so that only planned faults reset it
+GRACE_S: Final = 1  # a slow answer does not delay the stop for longer
 
 
 class StandInServer(uvicorn.Server):
-    """uvicorn on a socket that is already bound. `on_listening` gets the base URL once requests are served."""
+    """A uvicorn server on a bound socket. `on_listening` gets the base URL once requests are served."""
 
     def __init__(self, stand_in: MetaStandIn, listener: socket.socket, on_listening: Callable[[str], None]) -> None:
         config = uvicorn.Config(
@@ -61,8 +61,8 @@ class StandInServer(uvicorn.Server):
 
 
 def open_listener(port: int = 0) -> socket.socket:
-    """A socket on the loopback address; port 0 takes a free one."""
-    # Named as TCP, or asyncio leaves Nagle's algorithm on and each answer waits 40 ms for an ACK.
+    """Return a socket on the loopback address. Port 0 takes a free one."""
+    # TCP by name: otherwise asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -74,7 +74,7 @@ def open_listener(port: int = 0) -> socket.socket:
 
 
 def write_port_file(path: Path, port: int) -> None:
-    """All or nothing: who finds the file finds the whole number in it."""
+    """Write the port in one step, so that nobody reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     draft.write_text(f"{port}\n")
@@ -83,12 +83,12 @@ def write_port_file(path: Path, port: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    # uvicorn hands a signal on once it has stopped; the end of the process is then an orderly one.
+    # uvicorn raises the signal again once it has stopped; then the process has to end with exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_orderly)
     try:
-        listener, journal = open_listener(options.port), Journal(options.events_file)
-    except (OSError, JournalError) as error:
+        listener, request_log = open_listener(options.port), RequestLog(options.events_file)
+    except (OSError, RequestLogError) as error:
         sys.exit(f"The stand-in for Meta cannot start: {error}")
     port: int = listener.getsockname()[1]
 
@@ -99,8 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.stdout.write(f"Stand-in for Meta: {base_url}\n")
             sys.stdout.flush()
 
-    stand_in = MetaStandIn(journal=journal, settings=read_settings(options.dataset_id))
-    with closing(listener), closing(journal):
+    stand_in = MetaStandIn(request_log=request_log, settings=read_settings(options.dataset_id))
+    with closing(listener), closing(request_log):
         try:
             StandInServer(stand_in, listener, announce).run_on_listener()
         finally:
@@ -123,14 +123,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="meta_stand_in", description="A stand-in for Meta's Conversions API, on this computer."
     )
-    parser.add_argument(
-        "--host", choices=LOOPBACK_NAMES, default=LOOPBACK, help="loopback only; other hosts are refused"
-    )
+    parser.add_argument("--host", choices=LOOPBACK_NAMES, default=LOOPBACK, help="loopback only")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
-    parser.add_argument(
-        "--port-file", type=Path, help="is written once the stand-in listens, and removed when it stops"
-    )
-    parser.add_argument("--events-file", type=Path, help="JSON lines; what it holds is shown again after a restart")
+    parser.add_argument("--port-file", type=Path, help="written once the stand-in listens, removed when it stops")
+    parser.add_argument("--events-file", type=Path, help="JSON lines; kept over a restart")
     parser.add_argument(
         "--dataset-id", action="append", default=[], help=f"may be repeated; default {DEFAULT_DATASET_ID}"
     )

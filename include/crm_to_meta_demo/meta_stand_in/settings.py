@@ -1,6 +1,6 @@
-"""What a test can configure.
+"""The settings of the stand-in, which a test can change.
 
-PUT `/_stand_in/settings` with the members to change, GET to read them, DELETE to go back to the start.
+PUT `/_stand_in/settings` with the members to change, GET to read them, DELETE to restore those of the start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FULL_PERCENT: Final = 100
 
 
 class Load(BaseModel):
-    """Percent of a limit that is used up. Names: Meta, "Rate Limits"."""
+    """The used share of a limit, in percent. Names are those of Meta's page "Rate Limits"."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,7 +35,7 @@ class Load(BaseModel):
 
 
 class BusinessLoad(Load):
-    """An entry of x-business-use-case-usage; the time to regain access is in minutes, and told once a limit is met."""
+    """An entry of x-business-use-case-usage. The time to regain access is in minutes, and 0 below the limit."""
 
     business_id: str = "1000000000000001"
     type: str = "ads_management"
@@ -44,7 +44,7 @@ class BusinessLoad(Load):
 
 
 class AdAccountLoad(BaseModel):
-    """x-ad-account-usage; the time until it is reset is in seconds, and told at any time."""
+    """The header x-ad-account-usage. The time until the reset is in seconds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,7 +53,7 @@ class AdAccountLoad(BaseModel):
 
 
 class Usage(BaseModel):
-    """The usage headers of each answer. Which of them Meta's /events carries is not confirmed."""
+    """The usage headers of each answer. It is not confirmed which of them Meta's /events sends."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -80,7 +80,7 @@ class Usage(BaseModel):
 
 
 class Settings(BaseModel):
-    """All that can be configured; tokens are never shown again."""
+    """All settings. Tokens can be set but not read."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -89,26 +89,26 @@ class Settings(BaseModel):
         default=[SecretStr(DEFAULT_EXPIRED_TOKEN)], description="answered by 190/463"
     )
     powerless_tokens: list[SecretStr] = Field(default=[], description="lack the permission; answered by 200")
-    app_secret: SecretStr | None = Field(default=None, description="where set, requests must prove to be the app's own")
+    app_secret: SecretStr | None = Field(default=None, description="if set, requests must carry its proof")
     dataset_ids: frozenset[str] = frozenset({DEFAULT_DATASET_ID})
     versions: frozenset[str] = SERVED_VERSIONS
     deleted_lead_ids: frozenset[int] = Field(default=frozenset(), description="answered by 100/2804036")
     poisoned_event_ids: dict[str, int] = Field(
-        default={}, description="event_id to the subcode that refuses its request"
+        default={}, description="by event_id, the subcode that refuses its request"
     )
     usage: Usage | None = None
-    latency_ms: int = Field(default=0, ge=0, le=60_000, description="how long each answer takes at least")
+    latency_ms: int = Field(default=0, ge=0, le=60_000, description="the least time that an answer takes")
     only_counts: bool = Field(
         default=False,
-        description="for benchmarks: events are neither checked nor kept, so that it is never the slow part",
+        description="for benchmarks: events are only counted, so that the stand-in is not the slow part",
     )
-    now_unix_s: int | None = Field(default=None, description="a clock that stands still, instead of the real one")
-    now_offset_s: int = Field(default=0, description="added to the clock")
+    now_unix_s: int | None = Field(default=None, description="a fixed time instead of the real clock")
+    now_offset_s: int = Field(default=0, description="seconds added to the clock")
 
     def change(self, changes: Settings) -> Settings:
-        """Only what was given in `changes` replaces what there is."""
+        """Return the settings with those that were given in `changes` replaced."""
         return self.model_copy(update={name: getattr(changes, name) for name in changes.model_fields_set})
 
     def read_clock(self) -> float:
-        """Seconds since 1970, by the stand-in's clock."""
+        """Return the time of the stand-in's clock in seconds since 1970."""
         return (time.time() if self.now_unix_s is None else self.now_unix_s) + self.now_offset_s

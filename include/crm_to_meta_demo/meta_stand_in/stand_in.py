@@ -1,7 +1,4 @@
-"""One request from its arrival to its answer.
-
-In: a `Call`. Out: an `Answer`, and what was accepted is in the journal.
-"""
+"""Handle a request from its arrival to its answer, and log it with the events that were accepted."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from crm_to_meta_demo.meta_stand_in.checks import Call, check_call, find_token, 
 from crm_to_meta_demo.meta_stand_in.connection import Connection
 from crm_to_meta_demo.meta_stand_in.event_checks import EventRules
 from crm_to_meta_demo.meta_stand_in.faults import Fault, FaultPlan, SlowFault
-from crm_to_meta_demo.meta_stand_in.journal import Journal
+from crm_to_meta_demo.meta_stand_in.request_log import RequestLog
 from crm_to_meta_demo.meta_stand_in.settings import Settings
 from crm_to_meta_demo.meta_stand_in.tally import RequestRecord
 
@@ -26,21 +23,24 @@ EVENT_ID_KEY: Final = b'"event_id":'
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    """A request that has come in, before anything was decided."""
+    """A request that has come in and is not checked yet."""
 
     number: int
     received_at: str
     call: Call
     body: dict[str, object] | None
     fault: Fault | None
-    times_forgotten: int  # by the journal until then
+    times_forgotten: int  # by the log, when the request came in
 
 
 class MetaStandIn:
-    """Settings, faults and journal of one stand-in, in one event loop: a request is checked and kept in one go."""
+    """The settings, faults and log of a stand-in.
 
-    def __init__(self, *, journal: Journal, settings: Settings | None = None) -> None:
-        self.journal = journal
+    All requests share one event loop; each is checked and logged without giving up control in between.
+    """
+
+    def __init__(self, *, request_log: RequestLog, settings: Settings | None = None) -> None:
+        self.request_log = request_log
         self.plan = FaultPlan()
         self._settings_at_start = settings or Settings()
         self.settings = self._settings_at_start
@@ -55,7 +55,7 @@ class MetaStandIn:
         self._requests_since_settings = 0
 
     async def receive(self, call: Call, connection: Connection) -> Answer:
-        """The answer to a request, after whatever delay the settings and the fault plan ask for."""
+        """Return the answer to a request, after the delay of the settings and the fault plan."""
         started = time.monotonic()
         if self.settings.only_counts:
             answer = success(call.raw_body.count(EVENT_ID_KEY))
@@ -72,38 +72,38 @@ class MetaStandIn:
         if delay_s:
             await asyncio.sleep(delay_s)
         if connection.is_gone() and not self._is_forgotten(arrival):
-            self.journal.mark_unseen(arrival.number)
+            self.request_log.mark_unseen(arrival.number)
         return answer
 
     def _register(self, call: Call) -> _Arrival:
         body = read_body(call)
         received_at = datetime.fromtimestamp(self.settings.read_clock(), UTC).isoformat(timespec="milliseconds")
         return _Arrival(
-            self.journal.take_number(),
+            self.request_log.take_number(),
             received_at,
             call,
             body,
             self.plan.pick(list_events(body)),
-            self.journal.times_forgotten,
+            self.request_log.times_forgotten,
         )
 
     def _is_forgotten(self, arrival: _Arrival) -> bool:
-        """Whether the journal was emptied since a slow request came in: it would turn up among those of later."""
-        return arrival.times_forgotten != self.journal.times_forgotten
+        """Say whether the log was emptied since a slow request came in; it must not appear among later requests."""
+        return arrival.times_forgotten != self.request_log.times_forgotten
 
     def _settle(self, arrival: _Arrival) -> Answer:
-        """Checks, keeps and answers, in one go."""
+        """Check, log and answer a request."""
         fault, sent = arrival.fault, len(list_events(arrival.body))
         honest, kept = self._process(arrival) if fault is None or fault.lets_in() else (Answer(200), [])
         answer = honest if fault is None else fault.distort(honest, sent)
-        # A client that was told otherwise, or nothing, cannot know that its events went in.
+        # A client that gets no answer or another one cannot know that its events were processed.
         is_unseen = bool(kept) and (answer.ending != "complete" or answer.body != honest.body)
         if not self._is_forgotten(arrival):
-            self.journal.append(self._describe(arrival, answer, kept, is_unseen=is_unseen), kept)
+            self.request_log.append(self._describe(arrival, answer, kept, is_unseen=is_unseen), kept)
         return self._add_usage(answer)
 
     def _process(self, arrival: _Arrival) -> tuple[Answer, list[dict[str, object]]]:
-        """Meta's own answer, and the events that go in."""
+        """Return the answer that Meta would give, and the events that are processed."""
         rules = EventRules(
             now_unix_s=int(self.settings.read_clock()),
             deleted_lead_ids=self.settings.deleted_lead_ids,

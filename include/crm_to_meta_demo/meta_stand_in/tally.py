@@ -1,7 +1,4 @@
-"""The counts over everything that arrived.
-
-In: one event or request at a time. Out: figures for the page and for tests.
-"""
+"""Count the events and requests that arrived, for the page and for tests."""
 
 from __future__ import annotations
 
@@ -18,9 +15,10 @@ MAX_DUPLICATES_LISTED: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One request and what became of it. `status` is None where the connection was reset instead of an answer.
+    """A request and its outcome.
 
-    `processed_unseen`: its events went in, and the client got no answer, or one that does not say so.
+    `status` is None if the connection was reset instead of an answer. `processed_unseen`: its events were processed,
+    but the client got no answer, or one that does not say so.
     """
 
     number: int
@@ -38,7 +36,7 @@ class RequestRecord:
     fault: str | None
 
     def name_answer(self) -> str:
-        """`200`, `400 100/2804003`, `400 190` or `reset`."""
+        """Return the answer in short: `200`, `400 100/2804003`, `400 190` or `reset`."""
         if self.status is None:
             return "reset"
         codes = [str(code) for code in (self.error_code, self.error_subcode) if code is not None]
@@ -50,7 +48,7 @@ class RequestRecord:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts only: memory grows with the number of different event ids, by one dictionary entry each."""
+    """Counts only. Memory grows by a dictionary entry for each different event id."""
 
     events: int = 0
     per_event_name: Counter[str] = field(default_factory=Counter)
@@ -81,7 +79,7 @@ class Tally:
         self.requests_unseen += record.processed_unseen
 
     def list_days(self) -> dict[str, int]:
-        """Events per UTC day of their event_time, oldest first."""
+        """Return the number of events per UTC day of their event_time, oldest first."""
         days = sorted(self._per_day_number.items())
         return {datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat(): events for day, events in days}
 

@@ -1,4 +1,4 @@
-"""The stand-in for tests. In: what it should accept. Out: a `StandIn` that listens, and stops with the `with` block.
+"""Run the stand-in in tests, and control it.
 
 with running_stand_in() as stand_in:
     stand_in.set_faults([{"kind": "reset_after", "when": {"nth": 1}}])
@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 from requests import Response, Session
 
-from crm_to_meta_demo.meta_stand_in.journal import Journal
+from crm_to_meta_demo.meta_stand_in.request_log import RequestLog
 from crm_to_meta_demo.meta_stand_in.server import StandInServer, open_listener
 from crm_to_meta_demo.meta_stand_in.settings import DEFAULT_DATASET_ID, DEFAULT_TOKEN, Settings
 from crm_to_meta_demo.meta_stand_in.stand_in import MetaStandIn
@@ -27,30 +27,30 @@ CONTROL_TIMEOUT_S: Final = 60
 
 
 class StandIn:
-    """The control routes of a running stand-in, in this process or in another one."""
+    """A client for the control routes of a running stand-in, in this process or another one."""
 
     def __init__(self, base_url: str, *, dataset_id: str = DEFAULT_DATASET_ID, token: str = DEFAULT_TOKEN) -> None:
         self.base_url, self.dataset_id, self.token = base_url, dataset_id, token
         self._session = Session()
-        self._session.trust_env = False  # a proxy of the environment must not get between
+        self._session.trust_env = False  # no proxy from the environment
 
     def url(self, *, version: str = "v24.0", dataset_id: str | None = None) -> str:
-        """Where events are posted to."""
+        """Return the URL that events are posted to."""
         return f"{self.base_url}/{version}/{dataset_id or self.dataset_id}/events"
 
     def set_faults(self, faults: Sequence[dict[str, Any]]) -> None:
-        """Replaces the fault plan; the models are in `faults`."""
+        """Replace the fault plan. The module `faults` has the models."""
         self._control("PUT", "faults", list(faults))
 
     def clear_faults(self) -> None:
         self._control("DELETE", "faults")
 
     def faults(self) -> list[dict[str, Any]]:
-        """Each fault of the plan and how often it has happened."""
+        """Return each fault of the plan, and how often it has happened."""
         return cast("list[dict[str, Any]]", self._control("GET", "faults").json()["faults"])
 
     def set_settings(self, **changes: object) -> None:
-        """Changes the members of `settings.Settings` that are given."""
+        """Change the given members of `settings.Settings`."""
         sendable = {
             name: list(value) if isinstance(value, set | frozenset) else value for name, value in changes.items()
         }
@@ -60,20 +60,20 @@ class StandIn:
         self._control("DELETE", "settings")
 
     def events(self, *, event_name: str = "", test_event_code: str = "") -> list[dict[str, Any]]:
-        """All accepted events, each with `event`, `request`, `received_at`, `test_event_code`, `times_processed`."""
+        """Return accepted events, each with `event`, `request`, `received_at`, `test_event_code`, `times_processed`."""
         filters = {"event_name": event_name, "test_event_code": test_event_code}
         lines = self._control("GET", "events.jsonl", params=filters).content.splitlines()
         return [json.loads(line) for line in lines]
 
     def requests(self) -> list[dict[str, Any]]:
-        """All requests, as `tally.RequestRecord`."""
+        """Return all requests, with the members of `tally.RequestRecord`."""
         return cast("list[dict[str, Any]]", self._control("GET", "requests").json()["requests"])
 
     def stats(self) -> dict[str, Any]:
         return cast("dict[str, Any]", self._control("GET", "stats").json())
 
     def reset(self) -> None:
-        """As after the start: no events, no requests, no faults, the settings it was started with."""
+        """Forget events, requests and faults, and restore the settings of the start."""
         for what in ("events", "faults", "settings"):
             self._control("DELETE", what)
 
@@ -94,7 +94,7 @@ class StandIn:
 def running_stand_in(
     events_file: Path | None = None, *, settings: Settings | None = None, port: int = 0
 ) -> Iterator[StandIn]:
-    """A stand-in in a thread of this process, on a free port of the loopback address."""
+    """Run a stand-in in a thread of this process, on the loopback address. Port 0 takes a free one."""
     started = threading.Event()
     urls: list[str] = []
 
@@ -102,8 +102,8 @@ def running_stand_in(
         urls.append(base_url)
         started.set()
 
-    with closing(open_listener(port)) as listener, closing(Journal(events_file)) as journal:
-        server = StandInServer(MetaStandIn(journal=journal, settings=settings), listener, announce)
+    with closing(open_listener(port)) as listener, closing(RequestLog(events_file)) as request_log:
+        server = StandInServer(MetaStandIn(request_log=request_log, settings=settings), listener, announce)
         thread = threading.Thread(target=server.run_on_listener, name="meta-stand-in", daemon=True)
         thread.start()
         if not started.wait(START_TIMEOUT_S):

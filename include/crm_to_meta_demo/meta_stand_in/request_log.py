@@ -1,11 +1,9 @@
-"""What arrived, kept.
+"""Keep the requests and their accepted events in a file.
 
-In: a request's record with the events it brought in. Out: the same again, from a file or in pages.
-
-One append-only file of JSON lines; in memory only an index into it and the tally, so that a million events fit.
-Without a path the file is a temporary one that vanishes. A request's events come first and its record last, in one
-write: on loading, events without their record (the process was killed while writing) are cut off, since nobody was
-told that they had arrived.
+The file has JSON lines and is only appended to. Memory holds an index into it and the counts, so that a million events
+fit. Without a path, the file is a temporary one. One write stores a request's events and then its record. If the
+process was killed while writing, events without a record are cut off when the file is loaded: no client was told that
+they arrived.
 """
 
 from __future__ import annotations
@@ -23,17 +21,17 @@ from typing import Final, cast
 
 from crm_to_meta_demo.meta_stand_in.tally import RequestRecord, Tally
 
-NO_CODE: Final = "-"  # asks for the events that came without a test_event_code
+NO_CODE: Final = "-"  # a filter for the events without a test_event_code
 encode_json: Final[Callable[[object], str]] = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class JournalError(Exception):
-    """The file cannot be used; the text says why and what to do."""
+class RequestLogError(Exception):
+    """The file cannot be used. The message says why and what to do."""
 
 
 @dataclass(slots=True)
 class _Names:
-    """Texts that repeat, as small numbers."""
+    """Numbers for texts that repeat."""
 
     numbers: dict[str | None, int] = field(default_factory=dict)
 
@@ -41,8 +39,8 @@ class _Names:
         return self.numbers.setdefault(text, len(self.numbers))
 
 
-class Journal:
-    """The events that were accepted and the requests that were made."""
+class RequestLog:
+    """The requests that came in, and the events that were accepted."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.times_forgotten = 0
@@ -55,12 +53,12 @@ class Journal:
         self._file.close()
 
     def take_number(self) -> int:
-        """A number for the request that has just come in."""
+        """Return a number for a new request."""
         self._last_number += 1
         return self._last_number
 
     def append(self, record: RequestRecord, events: Sequence[dict[str, object]]) -> None:
-        """Writes the request's events and its record, all of them or none."""
+        """Write the request's events and its record: all or nothing."""
         head = encode_json(
             {"request": record.number, "received_at": record.received_at, "test_event_code": record.test_event_code}
         )
@@ -72,7 +70,7 @@ class Journal:
         self._index_request(record, len(end))
 
     def mark_unseen(self, number: int) -> None:
-        """The client hung up before the answer to this request was ready."""
+        """Record that the client hung up before the answer to this request was ready."""
         if number in self._records:
             entry = encode_json({"kind": "unseen", "number": number}).encode() + b"\n"
             self._write(entry)
@@ -80,17 +78,17 @@ class Journal:
 
     def forget(self) -> None:
         self.times_forgotten += 1
-        self._file.seek(0)  # the temporary file writes where it stands, not at its end
+        self._file.seek(0)  # a temporary file writes at its position, not at its end
         self._file.truncate()
         self._clear_index()
 
     def list_requests(self, *, newest: int | None = None) -> list[RequestRecord]:
-        """In the order in which they were answered; only the last `newest` of them where that is given."""
+        """Return the requests in the order in which they were answered, or only the last `newest` of them."""
         records = list(self._records.values())
         return records if newest is None else records[-newest:]
 
     def select(self, *, event_name: str = "", test_event_code: str = "", newest_first: bool = False) -> Iterator[int]:
-        """The positions of the events that match; an empty filter matches all, `NO_CODE` those without a code."""
+        """Return the positions of matching events. An empty filter matches all, `NO_CODE` those without a code."""
         positions = range(len(self._starts))
         name = self._event_names.numbers.get(event_name, -1)
         code = self._test_codes.numbers.get(None if test_event_code == NO_CODE else test_event_code, -1)
@@ -102,7 +100,7 @@ class Journal:
             yield position
 
     def read(self, positions: Iterable[int]) -> Iterator[dict[str, object]]:
-        """The events at these positions, each with its request and how often its event_id was processed by now."""
+        """Return the events at these positions, each with its request and how often its event_id was processed."""
         for position in positions:
             entry = json.loads(os.pread(self._file.fileno(), self._lengths[position], self._starts[position]))
             entry["times_processed"] = self.tally.times_processed[entry["event"]["event_id"]]
@@ -147,7 +145,7 @@ class Journal:
     def _load_or_close(self, path: Path) -> None:
         try:
             self._load(path)
-        except JournalError:
+        except RequestLogError:
             self.close()
             raise
 
@@ -176,7 +174,7 @@ class Journal:
 
 
 def _open_file(path: Path | None) -> FileIO:
-    """Opened for appending, and locked: two stand-ins on one file would spoil each other's index."""
+    """Open the file for appending, and lock it: two stand-ins on one file would corrupt each other's index."""
     if path is None:
         return tempfile.TemporaryFile("a+b", buffering=0)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +183,7 @@ def _open_file(path: Path | None) -> FileIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
-        raise JournalError(f"{path} is in use by another stand-in: stop that one, or name another file") from error
+        raise RequestLogError(f"{path} is in use by another stand-in: stop that one, or name another file") from error
     return file
 
 
@@ -193,7 +191,7 @@ def _parse_entry(line: bytes, where: str) -> dict[str, object]:
     try:
         entry = json.loads(line)
     except ValueError as error:
-        raise JournalError(f"{where} is not JSON: move the file away, or name another one") from error
+        raise RequestLogError(f"{where} is not JSON: move the file away, or name another one") from error
     if not isinstance(entry, dict) or entry.get("kind") not in ("event", "request", "unseen"):
-        raise JournalError(f"{where} was not written by the stand-in: move the file away, or name another one")
+        raise RequestLogError(f"{where} was not written by the stand-in: move the file away, or name another one")
     return entry
