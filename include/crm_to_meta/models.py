@@ -1,7 +1,7 @@
-"""What passes between the steps: names, never rows.
+"""The types that the steps share. They carry names, keys and counts, never rows.
 
-Every vocabulary that people query (`Status`, `Reason`, `Mode`) is defined here once; the database checks the same words
-(`ledger/migrations`), and `tests/integration/test_migrations.py` keeps the two alike.
+The words that people query (`Status`, `Reason`, `Mode`) are defined here. The database allows the same words
+(`ledger/migrations`); `tests/integration/test_migrations.py` keeps the two equal.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
-NOT_JUDGED: Final = "not_judged"  # in capi.quality.expectation, of a rule that this run could not judge
-TEST_EVENT_CODE_PATTERN: Final = "[A-Za-z0-9_-]{1,64}"  # as Events Manager makes them, under Test events
-EVENT_ID_SEPARATOR: Final = "\x1f"  # ASCII unit separator: in no pipeline name, so two pairs never collide
+NOT_JUDGED: Final = "not_judged"  # in capi.quality.expectation: the run could not judge the rule
+TEST_EVENT_CODE_PATTERN: Final = "[A-Za-z0-9_-]{1,64}"  # the codes that Events Manager shows under Test events
+EVENT_ID_SEPARATOR: Final = "\x1f"  # ASCII unit separator: no pipeline name contains it, so two pairs never collide
 
 
 class Mode(StrEnum):
     """What a run does with the events it builds."""
 
     LIVE = "live"  # sends them and writes the ledger
-    TEST = "test"  # sends a few with a test code, leaves the ledger alone
-    PREVIEW = "preview"  # builds them byte for byte, sends nothing
+    TEST = "test"  # sends a few with a test code, does not write the ledger
+    PREVIEW = "preview"  # builds the same bytes, sends nothing
 
 
 class Status(StrEnum):
-    """Where a transition is; each extracted row ends a run in exactly one."""
+    """The status of a transition. Each extracted row ends a run in exactly one."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -42,7 +42,7 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a transition has its status. Meta's own refusals are `meta_<code or subcode>`."""
+    """Why a transition has its status. Refusals by Meta have the reason `meta_<code or subcode>` instead."""
 
     TRANSITION_ID_MISSING = "transition_id_missing"
     TRANSITION_ID_DUPLICATE = "transition_id_duplicate"
@@ -66,7 +66,7 @@ class Reason(StrEnum):
 
 
 class BatchReason(StrEnum):
-    """What is odd about a batch as a whole: the reason of a rule in capi.quality, never of a row."""
+    """Which rule about the batch as a whole is broken: a reason in capi.quality, never of a row."""
 
     ROWS_UNEXPECTED = "rows_unexpected"
     LEAD_IDS_FEW = "lead_ids_few"
@@ -79,10 +79,10 @@ class BatchReason(StrEnum):
 
 
 class DropReason(Enum):
-    """Why a field is left out of an event. No `str`, so that `isinstance(result, str)` tells a value from a reason."""
+    """Why a field is left out of an event. It is no `str`, so that `isinstance(result, str)` means a value."""
 
     BLANK = "blank"
-    NOTHING_LEFT = "nothing_left"  # none of its characters count in this field: "---" as a city
+    NOTHING_LEFT = "nothing_left"  # the field keeps none of its characters: "---" as a city
     MD5_NOT_SHA256 = "md5_not_sha256"
     NOT_AN_EMAIL = "not_an_email"
     PHONE_WITHOUT_COUNTRY = "phone_without_country"
@@ -99,10 +99,10 @@ class DropReason(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The half-open range of event times `[start, end)` that a run is about.
+    """The half-open range of event times `[start, end)` that a run covers.
 
-    `is_sweep` is true where the range reaches back over the pipeline's lookback (daily runs) and false where it is
-    exactly one interval (backfills, a day picked by hand).
+    `is_sweep` is true if the range reaches back over the pipeline's lookback (daily runs), and false if it is exactly
+    one interval (backfills, a day picked by hand).
     """
 
     start: datetime
@@ -112,7 +112,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DagRunFacts:
-    """What a step must know of the DAG run it belongs to."""
+    """What a step needs to know about its DAG run."""
 
     dag_run_id: str
     run_type: str
@@ -123,7 +123,7 @@ class DagRunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Staged rows `first_row..last_row` (both included) of a run: the unit of work of transform and load."""
+    """The staged rows `first_row..last_row` of a run, both included: one task each of transform and load."""
 
     run_key: str
     shard_no: int
@@ -132,15 +132,14 @@ class Shard:
 
     @property
     def label(self) -> str:
-        """What Airflow's UI shows for the mapped task."""
+        """The name of the mapped task in Airflow's UI."""
         return f"rows {self.first_row}-{self.last_row}"
 
 
 def event_id_of(pipeline: str, transition_id: str) -> uuid.UUID:
-    """Return the event id of a transition: a pure function of these two.
+    """Return the event id of a transition: the first 16 bytes of SHA-256 over pipeline, separator and transition id.
 
-    The first 16 bytes of SHA-256 over `pipeline`, a separator and `transition_id`; `extract/sql/stage_rows.sql` does
-    the same.
+    It depends on these two alone. `extract/sql/stage_rows.sql` computes the same id.
     """
     text = f"{pipeline}{EVENT_ID_SEPARATOR}{transition_id}"
     return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
@@ -159,9 +158,8 @@ def held_back_table_of(run_key: str) -> str:
 def run_key_of(*, pipeline: str, zone: tzinfo, facts: DagRunFacts, pass_no: int) -> str:
     """Return the key of one pass of a DAG run: last day of the window, digest of run and window, number of the pass.
 
-    The day is the one of the pipeline's zone: in UTC, a day of New York would carry the next day's date.
-
-    Clearing a DAG run, or backfilling it again, keeps Airflow's run id; the pass number tells the two apart.
+    The day is that of the pipeline's time zone: in UTC, a day in New York would have the next day's date. Clearing a
+    DAG run, or backfilling it again, keeps Airflow's run id; the pass number tells the passes apart.
     """
     window = facts.window
     parts = (pipeline, facts.mode, facts.dag_run_id, window.start.isoformat(), window.end.isoformat())

@@ -1,8 +1,7 @@
-"""What a preview shows: the stored chunks of a run in, a text out.
+"""Describe a preview run as text: a few events, what was left out of them and why, and a curl command to send them.
 
-It has a few exact events, what was left out of them and why, and the request for them as curl. No raw value is in it:
-hashes, Meta's lead ids, names of fields and reasons; events with a click id, which is sent as it is, are not shown. The
-token is left to the reader's shell.
+The text contains hashes, Meta's lead ids, names of fields and reasons, but no raw value: events with a click id, which
+is sent unhashed, are not shown. The token comes from the reader's shell.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ def describe_preview(connection: Connection, run_key: str, *, events_url: str, s
     Args:
         connection: to the warehouse.
         run_key: the run.
-        events_url: where they would be sent.
-        shard_no: only events of this shard.
+        events_url: where the events would be sent.
+        shard_no: show only events of this shard.
     """
     scope = {"run_key": run_key, "shard_no": shard_no}
     chunk = execute(connection, "report/preview_read_chunk", scope).fetchone()
@@ -44,7 +43,7 @@ def describe_preview(connection: Connection, run_key: str, *, events_url: str, s
     places = choose_events(shareable, dropped)
     shown = [events[place].decode() for place in places]
     request = [
-        "The request for these events, to the byte. To run it is to send them, and the ledger would not know:",
+        "The request for these events, byte for byte. Running it sends them, and the ledger will not know that:",
         "",
         write_curl(events_url, build_body(shown).decode()),
     ]
@@ -59,7 +58,7 @@ def describe_preview(connection: Connection, run_key: str, *, events_url: str, s
 
 
 def choose_events(shareable: Sequence[int], dropped: _Dropped) -> list[int]:
-    """Choose events of a chunk, of those that may be shown: first some that go without a field, then the newest."""
+    """Choose up to three of the events that may be shown: first those that lack a field, then the newest."""
     listed = {place for reasons in dropped.values() for places in reasons.values() for place in places}
     telling = sorted(listed & set(shareable), reverse=True)
     chosen = [*telling[: SHOWN_EVENTS - 1], *reversed(shareable)]
@@ -67,14 +66,14 @@ def choose_events(shareable: Sequence[int], dropped: _Dropped) -> list[int]:
 
 
 def list_drops(dropped: _Dropped, place: int) -> dict[str, str]:
-    """Return the fields that an event of a chunk goes without, and the reason for each."""
+    """Return the fields that were left out of an event, and the reason for each."""
     return {
         field: reason for field, reasons in dropped.items() for reason, places in reasons.items() if place in places
     }
 
 
 def describe_event(event: Mapping[str, Any], drops: Mapping[str, str]) -> str:
-    """Describe an event in a line: what it is, what it identifies the lead by, what was left out."""
+    """Describe an event in a line: its id and name, the fields that identify the lead, and the fields left out."""
     left_out = ", ".join(f"{field} ({explain_drop(reason)})" for field, reason in drops.items())
     return (
         f"  {event['event_id']}  {event['event_name']}: {', '.join(event['user_data'])}"
@@ -83,7 +82,7 @@ def describe_event(event: Mapping[str, Any], drops: Mapping[str, str]) -> str:
 
 
 def write_curl(events_url: str, body: str) -> str:
-    """Return a command that posts a body; the token comes from the shell's META_ACCESS_TOKEN, by a header."""
+    """Return a curl command that posts a body, with the token from the shell's META_ACCESS_TOKEN in a header."""
     return (
         f"curl -X POST {shlex.quote(events_url)} \\\n"
         '  -H "Authorization: Bearer $META_ACCESS_TOKEN" \\\n'
@@ -93,7 +92,7 @@ def write_curl(events_url: str, body: str) -> str:
 
 
 def _describe_fields(counts: list[tuple[str, str, int]]) -> Iterator[str]:
-    """Describe for each field of the events how many values were used, and how many left out for which reason."""
+    """Describe for each field how many values were used, and how many were left out for which reason."""
     fields: dict[str, dict[str, int]] = {}
     for field, outcome, number in counts:
         fields.setdefault(field, {})[outcome] = number

@@ -1,4 +1,4 @@
-"""Dates of birth: a CRM's text and the order it declares in; out YYYYMMDD, or the reason to leave it out."""
+"""Normalise dates of birth to YYYYMMDD, or return the reason to leave the date out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from crm_to_meta.transform.fields.text import SHA256_LENGTH, is_sha256, read_tex
 
 
 class DateOrder(Enum):
-    """How a source writes its dates of birth; a date that begins with the year is understood under each."""
+    """The order in which a source writes dates of birth. Dates that begin with the year are read under any of them."""
 
     YEAR_FIRST = "year_first"
     DAY_FIRST = "day_first"
     MONTH_FIRST = "month_first"
 
 
-FIRST_BIRTH_YEAR: Final = 1900  # docs: a year from 1900 to the current one; the builder begins with 1800
+FIRST_BIRTH_YEAR: Final = 1900  # docs: from 1900 to the current year; the builder begins in 1800
 _GAP: Final = r"[\s./\u2010-\u2015-]+"
 _TIME: Final = r"(?:[t\s]+[0-9]{1,2}:[0-9:.,\sapmz+-]*)?"
 _YEAR_LAST: Final = re.compile(rf"([0-9]{{1,2}}){_GAP}([0-9]{{1,2}}){_GAP}([0-9]{{4}}){_TIME}")
@@ -33,8 +33,8 @@ def normalize_date_of_birth(
 ) -> str | DropReason:
     """Normalise `db` to YYYYMMDD. A time of day is cut off.
 
-    `order` decides between day and month where the calendar allows both ("2/3/1997", not "2/16/1997"). Dropped: what is
-    no date, a date with two readings under YEAR_FIRST, and one before 1900 or after `today` (by default UTC's).
+    `order` decides between day and month where both are possible ("2/3/1997", not "2/16/1997"). Anything but a date, a
+    date with two readings under YEAR_FIRST, and a date before 1900 or after `today` (by default in UTC) is dropped.
     """
     value = read_text(text)
     if not isinstance(value, str) or (len(value) == SHA256_LENGTH and is_sha256(value)):

@@ -1,13 +1,13 @@
-"""One pure function per Meta field: a CRM's text in; out the form that Meta wants, or the reason to leave it out.
+"""Normalise a CRM's text for each of Meta's hashed fields, with one pure function per field.
 
-Each takes any text, raises for none and puts no value into a log or an exception. Hashed fields go on to
-`hash_normalized`; the lead id and the click ids are sent as they are. Zero-width and bidi characters never count, and
-Unicode is composed (NFC): an é typed in two ways has one hash. A hashed field that is a SHA-256 already (64 hex digits
-and nothing else) passes through in lowercase.
+Each function returns the form that Meta wants, or the reason to leave the field out. It takes any text, never raises,
+and puts no value into a log or an exception. `hash_normalized` hashes the result. Zero-width and bidi characters are
+ignored, and Unicode is composed (NFC), so that an é typed in two ways has one hash. A value that is already a SHA-256
+(64 hex digits and nothing else) is only lowercased.
 
-The rules are Meta's page "Customer Information Parameters" unless a docstring names another. Where that page, the
-Business SDK ("SDK") and the parameter builder ("builder") differ, a comment says what is taken and why;
-docs/hashing.md has it all in one table. Phones, dates of birth and Meta's own ids have modules of their own.
+The rules come from Meta's page "Customer Information Parameters" ("docs") unless a docstring names another source. If
+the docs, the Business SDK ("SDK") and the parameter builder ("builder") differ, a comment says which one is followed
+and why; docs/hashing.md has a table of all rules. Phones, dates of birth and Meta's own ids are in other modules.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from crm_to_meta.models import DropReason
 from crm_to_meta.transform.fields.territories import country_code, fold_letters, us_or_canadian_state_code
 from crm_to_meta.transform.fields.text import SHA256_LENGTH, clean, is_sha256, lower, read_text, remove
 
-# Letters to Unicode, apostrophes to whoever types O'Neil or Hawai'i.
+# Letters in Unicode, but typed as apostrophes, as in O'Neil or Hawai'i.
 _APOSTROPHE_LETTERS: Final = frozenset("\u02b9\u02ba\u02bb\u02bc\u02bd\u02be\u02bf\u02c8\ua78b\ua78c")
 
 
 class _CategoryFilter(dict[int, "int | None"]):
-    """A `str.translate` table that keeps some Unicode categories and fills itself with the characters it meets."""
+    """A `str.translate` table that keeps some Unicode categories. It adds each character when it first meets it."""
 
     def __init__(self, categories: str) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _CategoryFilter(dict[int, "int | None"]):
         return self[code_point]
 
 
-# Without Me: the frame of a keycap emoji.
+# Not Me: the frame of a keycap emoji.
 _LETTERS: Final = _CategoryFilter("Ll Lm Lo Lt Lu Mc Mn")
 _LETTERS_AND_DIGITS: Final = _CategoryFilter("Ll Lm Lo Lt Lu Mc Mn Nd Nl No")
 
@@ -49,11 +49,11 @@ _ASCII: Final = re.compile(r"[\x00-\x7f]+")
 
 
 def normalize_email(text: str) -> str | DropReason:
-    """Normalise `em`: trimmed, lowercase; dots, plus tags and other scripts stay. What is no address is dropped."""
+    """Normalise `em`: trimmed, lowercase; dots, plus tags and other scripts are kept. Only an address is accepted."""
     value = read_text(text)
     if not isinstance(value, str) or (len(value) == SHA256_LENGTH and is_sha256(value)):
         return value
-    # Docs trim and lowercase, no more. Hashing blanks inside an address (SDK) or dropping all beyond ASCII (builder)
+    # The docs only trim and lowercase. Hashing an address with blanks in it (SDK), or dropping all but ASCII (builder),
     # would lose the match.
     is_email = _EMAIL.fullmatch(value) and (value.isascii() or _has_letters_only(_ASCII.sub("", value)))
     return value if is_email else DropReason.NOT_AN_EMAIL
@@ -65,8 +65,8 @@ def _has_letters_only(text: str) -> bool:
 
 def normalize_name(text: str) -> str | DropReason:
     """Normalise `fn` or `ln`: lowercase letters, accents and digits of any script; no punctuation, emoji or blanks."""
-    # Docs want no punctuation and are silent on blanks; the SDK keeps both. Blanks go as in the builder and the pixel:
-    # "Jean-Luc" and "Jean Luc" are one person. Unlike there, typographic punctuation and emoji go too.
+    # The docs want no punctuation and do not mention blanks; the SDK keeps both. Blanks are removed, as by the builder
+    # and the pixel: "Jean-Luc" and "Jean Luc" are one person. Unlike there, so are typographic punctuation and emoji.
     return _keep_only(text, _LETTERS_AND_DIGITS)
 
 
@@ -76,7 +76,7 @@ _GENDERS: Final = dict.fromkeys(_FEMALE.split(), "f") | dict.fromkeys(_MALE.spli
 
 
 def normalize_gender(text: str) -> str | DropReason:
-    """Normalise `ge` to f or m, from words in English, Spanish, Portuguese, French and German. The rest is dropped."""
+    """Normalise `ge` to f or m, from words in English, Spanish, Portuguese, French and German. Others are dropped."""
     value = read_text(text)
     if not isinstance(value, str) or (len(value) == SHA256_LENGTH and is_sha256(value)):
         return value
@@ -85,19 +85,19 @@ def normalize_gender(text: str) -> str | DropReason:
 
 def normalize_city(text: str) -> str | DropReason:
     """Normalise `ct`: lowercase letters and accents of any script; no digits, punctuation or blanks."""
-    # The builder keeps a-z0-9 alone ("sopaulo", Москва is lost), docs allow UTF-8; digits go as in the SDK.
+    # The docs allow UTF-8, where the builder keeps only a-z0-9 ("sopaulo"; Москва is lost). No digits, as in the SDK.
     return _keep_only(text, _LETTERS)
 
 
 def normalize_state(text: str, country: str | None = None) -> str | DropReason:
-    """Normalise `st`: a two-letter code in the US, Canada or an unknown `country`; elsewhere letters, lowercase."""
+    """Normalise `st`: a two-letter code in the US, Canada or an unknown `country`; elsewhere lowercase letters."""
     value = read_text(text)
     if not isinstance(value, str) or (len(value) == SHA256_LENGTH and is_sha256(value)):
         return value
     home = country_code(country) if country else None
     if home:
         value = value.removeprefix(f"{home}-")  # ISO 3166-2: "US-CA", "BR-SP"
-    # Docs ask for "ca", the SDK hashes "california"; the builder cuts all states to two letters, Nuevo León to "nu".
+    # The docs want "ca"; the SDK hashes "california". The builder cuts every state to two letters, Nuevo León to "nu".
     code = us_or_canadian_state_code(value) if home in {None, "us", "ca"} else None
     return code or _keep_only(value, _LETTERS)
 
@@ -110,7 +110,7 @@ _US_ZIP: Final = re.compile(r"([0-9]{3,5})|([0-9]{5})-?[0-9]{4}")
 
 
 def has_zip_plus_four(country: str) -> bool:
-    """Say whether a country's post codes are those of the US, with four more digits behind a dash."""
+    """Say whether a country has US post codes, where four digits may follow a dash."""
     return country_code(country) in _ZIP_PLUS_FOUR_COUNTRIES
 
 
@@ -122,8 +122,8 @@ def normalize_zip(text: str, country: str | None = None) -> str | DropReason:
     home = country_code(country) if country else None
     is_us = home in _ZIP_PLUS_FOUR_COUNTRIES
     if not (value.isalnum() or (is_us and _US_ZIP.fullmatch(value))):
-        # SDK and builder cut every code at its dash; docs shorten those of the US only, and cut, a Polish 00-950 is
-        # "00". Taken: docs where the country is known, else what SDK and builder agree on.
+        # The SDK and the builder cut every code at its dash: a Polish 00-950 becomes "00". The docs shorten US codes
+        # only. Follow the docs if the country is known, otherwise the SDK and the builder.
         value = remove(_BLANKS, value)
         value = (remove(_DASH, value) if home and not is_us else _DASH.split(value)[0]).strip()
     if is_us and (us_zip := _US_ZIP.fullmatch(value)):
@@ -132,17 +132,17 @@ def normalize_zip(text: str, country: str | None = None) -> str | DropReason:
 
 
 def normalize_country(text: str) -> str | DropReason:
-    """Normalise `country` to ISO 3166-1 alpha-2, lowercase, from a code or a name in five languages. Or drop it."""
+    """Normalise `country` to lowercase ISO 3166-1 alpha-2, from a code or a name in five languages; drop any other."""
     value = read_text(text)
     if not isinstance(value, str) or (len(value) == SHA256_LENGTH and is_sha256(value)):
         return value
-    # The builder cuts unknown names to two letters, a random country; the SDK refuses all names, and "UK".
+    # The builder cuts unknown names to two letters, which may be another country; the SDK refuses all names and "UK".
     return country_code(value) or DropReason.COUNTRY_UNKNOWN
 
 
 def normalize_external_id(text: str) -> str | DropReason:
     """Normalise `external_id`: lowercase, no blanks."""
-    # Docs advise to hash, and one form in every channel. The SDK sends it raw; taken is what builder and pixel hash.
+    # The docs advise hashing, in one form on every channel. The SDK sends it raw; follow the builder and the pixel.
     return remove(_BLANKS, lower(clean(text))) or DropReason.BLANK
 
 

@@ -1,8 +1,8 @@
-"""Phone numbers: a CRM's text and the row's country in; out the digits that Meta wants, or the reason to leave it out.
+"""Normalise phone numbers to the digits that Meta wants, or return the reason to leave the number out.
 
-libphonenumber (the package `phonenumbers`) decides. Parsing with it costs more than all other fields of a row together,
-so numbers that are written plainly are read by the same tables in a few steps. Where those steps cannot be sure that
-the library would say the same, it is asked: `tests/unit/test_phones.py` holds the two to one answer.
+libphonenumber (the package `phonenumbers`) decides. Its parser takes longer than all other fields of a row together,
+so plainly written numbers are read in a few steps from the library's tables. If these steps cannot be sure of the
+library's answer, the parser reads the number. `tests/unit/test_phones.py` checks that both ways give the same answer.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from crm_to_meta.transform.fields.text import SHA256_LENGTH, is_sha256, read_tex
 def normalize_phone(text: str, country: str | None = None) -> str | DropReason:
     """Normalise `ph`: digits only, the country code always first, no leading zeros, no extension.
 
-    A number without "+" or "00" is one of `country` (in any form that `normalize_country` reads), or else a valid
-    international one whose plus was lost. Dropped: what nobody can dial, and a number without any country.
+    A number without "+" or "00" belongs to `country` (in any form that `normalize_country` reads), or is a valid
+    international number that lost its plus. Numbers that nobody can dial, or without any country, are dropped.
     """
     return read_plain_phone(text, country) or read_phone(text, country)
 
@@ -32,14 +32,14 @@ def normalize_phone(text: str, country: str | None = None) -> str | DropReason:
 # --- By libphonenumber ------------------------------------------------------------------------------------------------
 
 _DIALLED: Final = re.compile(r"(?:(\+|00)[^0-9]*0*)?([0-9](?:.*[0-9])?)", re.DOTALL)
-# What people write into international numbers though it is not dialled: the trunk zero in "+34 (0)91 …", and the 1 that
-# Mexican mobiles had until 2019 in "+52 1 55 …".
+# Digits that people write in international numbers but that are not dialled: the trunk zero in "+34 (0)91 …", and in
+# "+52 1 55 …" the 1 that Mexican mobiles had until 2019.
 _STRAY_TRUNK_DIGIT: Final = re.compile(r"\(0\)|(?<=^52)\D*1")
 _LEAST_SUBSCRIBER_NUMBER: Final = 1_000_000  # seven digits
 
 
 def read_phone(text: str, country: str | None = None) -> str | DropReason:
-    """Do what `normalize_phone` says, by libphonenumber."""
+    """Normalise a phone number as `normalize_phone` does, with libphonenumber's parser."""
     value = read_text(text)
     if not isinstance(value, str) or (len(value) == SHA256_LENGTH and is_sha256(value)):
         return value
@@ -48,8 +48,8 @@ def read_phone(text: str, country: str | None = None) -> str | DropReason:
         return DropReason.PHONE_NOT_POSSIBLE
     prefix, rest = dialled.groups()
     region = (country_code(country) or "").upper() if country else ""
-    # SDK and builder hash whatever digits there are. Docs always want the country code, and guessing it finds somebody
-    # else: read as international, one in ten US numbers is a valid number of another country (659 823 4567: Singapore).
+    # The SDK and the builder hash the digits as they are. The docs always want the country code, and a guess may find
+    # another person: one in ten US numbers is also a valid number of another country (659 823 4567: Singapore).
     number = _find_number(prefix, rest, region)
     if number is None:
         return DropReason.PHONE_NOT_POSSIBLE if prefix or region else DropReason.PHONE_WITHOUT_COUNTRY
@@ -60,7 +60,7 @@ def _find_number(prefix: str | None, rest: str, region: str) -> PhoneNumber | No
     if prefix == "+":
         return _parse_international(rest)
     national = _parse_possible(f"{prefix or ''}{rest}", region) if region else None
-    if prefix:  # "00" leads abroad from most countries, but Australia dials "0011" and Japan has toll-free 00 numbers
+    if prefix:  # "00" means abroad in most countries, but Australia dials "0011", Japan has toll-free 00 numbers
         is_national = national is not None and phonenumbers.is_valid_number(national)
         return national if is_national else _parse_international(rest, is_short_allowed=not region)
     if not region or (national and not rest.startswith(str(national.country_code))):
@@ -75,13 +75,13 @@ def _parse_international(digits: str, *, is_short_allowed: bool = False) -> Phon
 
 
 def _parse_possible(text: str, region: str | None, *, is_short_allowed: bool = False) -> PhoneNumber | None:
-    """Parse a number that has a length of its country. Not `is_valid_number`: it lags behind newly opened ranges."""
+    """Parse a number whose length is possible in its country. `is_valid_number` would lag behind new number ranges."""
     try:
         number = phonenumbers.parse(text, region)
     except NumberParseException:
         return None
     length = phonenumbers.is_possible_number_with_reason(number)
-    # SDK and builder agree to send "00555123456", a digit short for Brazil: so be it where no country is known.
+    # The SDK and the builder send "00555123456", a digit too short for Brazil. Follow them if no country is known.
     is_short = length == ValidationResult.TOO_SHORT and (number.national_number or 0) >= _LEAST_SUBSCRIBER_NUMBER
     return number if length == ValidationResult.IS_POSSIBLE or (is_short and is_short_allowed) else None
 
@@ -90,28 +90,28 @@ def _parse_possible(text: str, region: str | None, *, is_short_allowed: bool = F
 
 WITHOUT_SEPARATORS: Final = [None if chr(code) in " ().-" else code for code in range(128)]
 _DIGIT: Final = re.compile(r"[+\d]")
-# One of the ways of writing an extension that the library knows.
+# One of the forms of an extension that the library knows.
 _EXTENSION: Final = re.compile(r"(?:ext|x)[.:]? *[0-9]{1,7}\Z", re.IGNORECASE | re.ASCII)
 NEVER: Final = "(?!)"
 
 
 @dataclass(frozen=True, slots=True)
 class NumberingPlan:
-    """What libphonenumber's tables say of a region, as far as plainly written numbers need it."""
+    """The parts of libphonenumber's tables of a region that plainly written numbers need."""
 
     country_code: str
     lengths: frozenset[int]  # of a number without country code and trunk prefix
-    trunk_prefix: re.Pattern[str]  # "0" in most of the world; in groups, what the library keeps or rewrites
-    abroad: re.Pattern[str]  # what is dialled before another country's code
+    trunk_prefix: re.Pattern[str]  # "0" in most countries; groups hold what the library keeps or rewrites
+    abroad: re.Pattern[str]  # the digits dialled before another country's code
     national: re.Pattern[str]
 
 
 def read_plain_phone(text: str, country: str | None = None) -> str | None:
-    """Read a number that is written plainly: the answer of `read_phone`, or None where that has to be asked.
+    """Read a plainly written number: return the answer of `read_phone`, or None if only `read_phone` can tell.
 
-    Plain are digits with blanks, dots, dashes and brackets: international with a plus (whatever letters stand before
-    it: "tel:", "p:") or 00, or national of `country`, with its trunk prefix, its country code or neither. An extension
-    may follow ("ext. 12", "x12").
+    A plainly written number has digits with blanks, dots, dashes and brackets. It is international with a plus (after
+    any letters: "tel:", "p:") or 00, or national of `country` with its trunk prefix, its country code or neither. An
+    extension may follow ("ext. 12", "x12").
     """
     if extension := _EXTENSION.search(text):
         text = text[: extension.start()]
@@ -130,7 +130,7 @@ def read_plain_phone(text: str, country: str | None = None) -> str | None:
 
 
 def _leads_abroad(digits: str, plan: NumberingPlan) -> bool:
-    """Say whether digits with 00 in front can only be meant for another country."""
+    """Say whether digits that begin with 00 can only be a number of another country."""
     at_home = (plan.abroad.match, plan.trunk_prefix.match, plan.national.fullmatch)
     return plan.abroad.pattern == "00" or not any(match(digits) for match in at_home)
 
@@ -146,13 +146,13 @@ def _read_national(digits: str, plan: NumberingPlan) -> str | None:
     if plan.abroad.match(digits):
         return None
     if digits.startswith(plan.country_code):
-        # Longer than any number of the region, so what stands first is the country code: "1 650 555 1212" in the US.
+        # Longer than any number of the region, so it begins with the country code: "1 650 555 1212" in the US.
         return _read_international(digits) if len(digits) > max(plan.lengths, default=0) else None
     return _read_number(digits, plan)
 
 
 def _read_number(number: str, plan: NumberingPlan) -> str | None:
-    """Add the country code to a number that has none, and take its trunk prefix off."""
+    """Remove the trunk prefix of a number without a country code, and add the country code."""
     if trunk_prefix := plan.trunk_prefix.match(number):
         number = number[trunk_prefix.end() :]
         if trunk_prefix.lastindex or not plan.national.fullmatch(number):
@@ -162,14 +162,14 @@ def _read_number(number: str, plan: NumberingPlan) -> str | None:
 
 @cache
 def plan_of_country_code(digits: str) -> NumberingPlan | None:
-    """Return the plan of the main region that has a country code; None where no region has it."""
+    """Return the plan of the main region with a country code; None if there is none."""
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(digits)) if digits[:1] not in {"", "0"} else None
     return _make_plan(PhoneMetadata.metadata_for_region_or_calling_code(int(digits), regions[0])) if regions else None
 
 
 @lru_cache(maxsize=4096)
 def plan_of_country(country: str) -> NumberingPlan | None:
-    """Return the plan of a country, in any form that `normalize_country` reads; None where it is none."""
+    """Return the plan of a country, in any form that `normalize_country` reads; None if it is unknown."""
     code = country_code(country)
     return _make_plan(PhoneMetadata.metadata_for_region(code.upper())) if code else None
 
@@ -181,7 +181,7 @@ def _make_plan(metadata: PhoneMetadata | None) -> NumberingPlan | None:
     main = PhoneMetadata.metadata_for_region_or_calling_code(metadata.country_code, main_region)
     return NumberingPlan(
         country_code=str(metadata.country_code),
-        # The library measures twice, by the region itself and by the main one that shares its country code.
+        # The library checks the length twice: for the region, and for the main region with the same country code.
         lengths=_possible_lengths(metadata) & _possible_lengths(main),
         trunk_prefix=re.compile(metadata.national_prefix_for_parsing or NEVER),
         abroad=re.compile(metadata.international_prefix or NEVER),

@@ -1,8 +1,7 @@
-"""Countries and states as people write them, turned into the codes that Meta expects.
+"""Turn countries and states as people write them ("Deutschland", "U.K.", "Québec") into the codes that Meta expects.
 
-In: free text of an address ("Deutschland", "U.K.", "USA", "New York", "Québec").
-Out: an ISO 3166-1 alpha-2 country code or a two-letter US or Canadian state code, lowercase, or None. Nothing is
-guessed: a name is listed or unknown.
+The codes are lowercase: ISO 3166-1 alpha-2 for countries, two letters for states of the US and Canada. Names that are
+not listed are unknown; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 
 _LANGUAGES: Final = ("en", "es", "pt", "pt_PT", "fr", "de")
 
-# CLDR lists these beside the countries of ISO 3166-1: reserved codes, groupings, pseudo territories. Kosovo's XK stays,
-# though user-assigned: no other code stands for it.
+# CLDR also lists these, which are not countries of ISO 3166-1: reserved codes, groupings, pseudo territories. Kosovo's
+# XK is kept although it is user-assigned, since Kosovo has no other code.
 _NOT_COUNTRIES: Final = frozenset({"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"})
 
-# What people and CRM pick lists write beside CLDR's names: short and former names, ISO 3166-1's inverted ones. Folded.
+# Other names that people and CRMs' pick lists use, folded: short names, former names, ISO 3166-1's inverted names.
 _OTHER_NAMES: Final = {
     "ae": "uae eau",
     "bn": "bruneidarussalam",
@@ -79,7 +78,7 @@ _OTHER_NAMES: Final = {
     "xk": "xkx",
 }
 
-# Codes of USPS and Canada Post: code, name, code, name … A state with several names is listed several times.
+# Codes of USPS and Canada Post: code, name, code, name … A state with several names appears several times.
 _US_AND_CANADIAN_STATES: Final = """
     al alabama ak alaska as americansamoa az arizona ar arkansas ca california co colorado ct connecticut
     de delaware dc districtofcolumbia dc washingtondc fl florida ga georgia gu guam hi hawaii id idaho il illinois
@@ -100,28 +99,28 @@ _STATE_CODES: Final = dict(zip(_WORDS[1::2], _WORDS[::2], strict=True))
 
 
 def fold_letters(text: str) -> str:
-    """Keep the letters alone, without case and accents: "Côte d'Ivoire" and "COTE D IVOIRE" become "cotedivoire"."""
+    """Keep only the letters, without case and accents: "Côte d'Ivoire" and "COTE D IVOIRE" become "cotedivoire"."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(filter(str.isalpha, decomposed))
 
 
 @lru_cache(maxsize=4096)
 def country_code(text: str) -> str | None:
-    """Look a country up by its alpha-2 or alpha-3 code or its name in English, Spanish, Portuguese, French or German.
+    """Look up a country by its alpha-2 or alpha-3 code, or its name in English, Spanish, Portuguese, French or German.
 
-    Digits and punctuation do not count ("U.S.", "C-A", "123us"). A name that two countries share is unknown.
+    Digits and punctuation are ignored ("U.S.", "C-A", "123us"). A name that two countries share is unknown.
     """
     return _codes_by_name().get(fold_letters(text))
 
 
 def us_or_canadian_state_code(text: str) -> str | None:
-    """Look up the two-letter code of a US state, territory or Canadian province, by its name in English or French."""
+    """Look up the two-letter code of a US state or territory, or a Canadian province, by its English or French name."""
     return _STATE_CODES.get(fold_letters(text))
 
 
 @cache
 def _codes_by_name() -> dict[str, str]:
-    """Build the table of countries, once in a process and not before the first address needs it."""
+    """Build the table of countries, once in each process, when the first address needs it."""
     codes = defaultdict(set)
     for name, code in _listed_names():
         codes[fold_letters(name)].add(code.lower())
@@ -146,7 +145,7 @@ def _is_country(code: str) -> bool:
 
 
 def _spell_variants(name: str) -> Iterator[str]:
-    """Add the article, and spell out what CLDR abbreviates: "the Gambia", "Saint Lucia", "Trinidad and Tobago"."""
+    """Yield the name, the name with an article, and with CLDR's abbreviations spelled out ("Saint Lucia")."""
     yield name
     yield f"the {name}"
     yield name.replace("St. ", "Saint ").replace("&", "and")

@@ -1,7 +1,4 @@
-"""What every field's normaliser shares: cleaning of text, the reasons to leave a field out, the hash.
-
-In: a CRM's text. Out: text in one form (NFC, lowercase, without what nobody sees), or a `DropReason`.
-"""
+"""What all normalisers share: cleaning text, the reasons to leave a field out, and the hash."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ SHA256_LENGTH: Final = 64
 _MD5_LENGTH: Final = 32
 _HEX: Final = re.compile(r"[0-9a-f]+")
 # Unicode's Default_Ignorable_Code_Point (zero-width, bidi, variation selectors, fillers), and surrogates, which UTF-8
-# cannot carry.
+# cannot encode.
 _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]"
@@ -24,9 +21,10 @@ _INVISIBLE: Final = re.compile(
 
 
 def hash_normalized(text: str) -> str:
-    """Hash a normalised value: SHA-256 of its UTF-8, lowercase hex. A value that is a SHA-256 is only lowercased.
+    """Hash a normalised value: SHA-256 of its UTF-8 in lowercase hex. A value that is a SHA-256 is only lowercased.
 
-    Raises ValueError for an empty text, which no normaliser returns: the hash of nothing must never reach Meta.
+    Raises:
+        ValueError: the text is empty. No normaliser returns that, and the hash of nothing must never reach Meta.
     """
     if not text:
         message = "there is nothing to hash"
@@ -37,7 +35,7 @@ def hash_normalized(text: str) -> str:
 
 
 def read_text(text: str) -> str | DropReason:
-    """Clean and lowercase what is to be hashed. An MD5 is refused: hashed once more it would match nobody."""
+    """Clean and lowercase a text that will be hashed. An MD5 is dropped: its SHA-256 would match nobody."""
     value = text.strip().lower() if text.isascii() else lower(clean(text))
     if not value:
         return DropReason.BLANK
@@ -46,17 +44,17 @@ def read_text(text: str) -> str | DropReason:
 
 
 def clean(text: str) -> str:
-    """Trim, without what nobody sees. That goes first: a joiner between a letter and its accent would keep NFC off."""
+    """Remove invisible characters, compose (NFC), trim. In this order: a joiner before an accent would prevent NFC."""
     return text.strip() if text.isascii() else unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).strip()
 
 
 def lower(value: str) -> str:
-    """Lowercase; once more NFC, since J with a caron composes in lowercase only."""
+    """Lowercase, then compose (NFC) again: a J with a caron has a composed form in lowercase only."""
     return value.lower() if value.isascii() else unicodedata.normalize("NFC", value.lower())
 
 
 def remove(pattern: re.Pattern[str], value: str) -> str:
-    """Remove what matches; NFC again, since an accent behind it meets the letter before it."""
+    """Remove what matches, then compose (NFC) again: an accent may now follow the letter before the match."""
     removed = pattern.sub("", value)
     return removed if removed.isascii() else unicodedata.normalize("NFC", removed)
 
