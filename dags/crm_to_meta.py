@@ -1,27 +1,27 @@
 """
 ### CRM stage changes to Meta, every day
 
-Reads the stage transitions of leads from the warehouse, checks them, hashes what is personal, sends them to Meta's
-Conversions API and writes down what became of each. Nothing is lost or sent twice by a retry, a crash or a backfill.
+Reads leads' stage changes from the warehouse, checks them, hashes personal data, sends them to Meta's Conversions API
+and records the outcome of each. Retries, crashes and backfills lose nothing and send nothing twice.
 
 | task | what it does | when it fails |
 |---|---|---|
-| `extract` | stages the rows of the window that are not finished | a setting or the warehouse: see the message |
-| `validate` | Great Expectations; bad rows are held back | a critical rule is broken: mend the source, clear the run |
-| `transform` | hashes identifiers, packs chunks of 1,000 | clear it: a shard is either done or still to do |
-| `load` | sends the chunks, isolates poisoned events | token or dataset: mend the connection, clear it |
-| `audit` | counts every row in one status, closes the run | events are left, here or with other runs: see its log |
+| `extract` | stages the unfinished rows of the window | check the setting or the warehouse that the log names |
+| `validate` | holds back bad rows, with Great Expectations | a critical rule is broken: fix the source, clear the run |
+| `transform` | hashes identifiers, packs events into chunks of 1,000 | clear it: finished shards are not repeated |
+| `load` | sends the chunks, isolates bad events | fix the token or dataset in the connection, clear it |
+| `audit` | counts each row in one status, closes the run | events are left, here or with other runs: see its log |
 
-**Which days.** A scheduled or manual run reconciles: it looks back over the pipeline's lookback and takes what is not
-finished. A backfill run takes its own day. The parameter `date` takes one day by hand.
+**Which days.** A scheduled or manual run covers the pipeline's lookback and takes everything that is not finished. A
+backfill run covers its own day. The parameter `date` selects one day.
 
-**Clearing is safe.** Any task, the whole run, or a backfill with "All runs": what Meta has is not sent again.
+**Clearing is safe**, for any task, a whole run, or a backfill with "All runs": events that Meta has are not sent again.
 
-**Modes.** `live` sends. `preview` builds the same bytes, sends nothing and shows some of them in the log of `load`.
-`test` sends a few events with a test event code; Meta may use those for measurement too.
+**Modes.** `live` sends. `preview` builds the same bytes, sends nothing, and shows some of them in the log of `load`.
+`test` sends a few events with a test event code. Meta may also use those for measurement.
 
 **Where to look.** `capi.run` (a row per run), `capi.delivery` (per transition), `capi.request` (per request, with the
-`fbtrace_id` that Meta's support asks for), `capi.quality` (per rule). docs/tables.md explains every word.
+`fbtrace_id` that Meta's support asks for), `capi.quality` (per rule). docs/tables.md explains each column.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """
 ### Forget a person
 
-Carries out the erasures that stand in `capi.erasure`. To ask for one, write the lead's id there, by hand or from the
-CRM: `INSERT INTO capi.erasure (lead_id) VALUES (…)`. (A parameter of the DAG would stay in Airflow's own database.)
+Carries out the erasures that `capi.erasure` asks for. To ask for one, insert the lead's id by hand or from the CRM:
+`INSERT INTO capi.erasure (lead_id) VALUES (…)`. There is no parameter for it, since Airflow's database would keep it.
 
-What pointed to the person leaves the ledger, and request bodies with an event of the person are deleted. Rows without
-the person stay, so that the counts of past runs stay right and nothing is sent again. Erase the lead in the CRM first:
-what is in the source table is not touched, and a new stage change of the lead would be sent.
+The ledger loses everything that points to the person, and request bodies with an event of the person are deleted. The
+anonymous rows stay, so that the counts of past runs remain correct and nothing is sent again. Erase the lead in the CRM
+first: this DAG does not touch the source table, and a new stage change of the lead would be sent.
 
-While a run is at work it may have the person in memory: then the task waits and tries again.
+A running run may have the person in memory. In that case the task fails and tries again later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from crm_to_meta_airflow.retries import DEFAULT_ARGS, CrmToMetaRetryPolicy
 
 
 def list_warehouses() -> list[str]:
-    """Return the connection ids of all pipelines' warehouses; a file that cannot be used is red elsewhere."""
+    """Return the connection ids of all pipelines' warehouses. A file that cannot be used has its own failing DAG."""
     ids = set()
     for path in list_pipeline_files():
         try:
@@ -36,7 +36,7 @@ def list_warehouses() -> list[str]:
 
 @dag(
     dag_id="crm_to_meta_erase",
-    description="Forgets the people whose lead ids stand in capi.erasure.",
+    description="Forgets the people whose lead ids are in capi.erasure.",
     doc_md=__doc__,
     schedule=CronTriggerTimetable("30 3 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - the timetable has the zone
@@ -46,7 +46,7 @@ def list_warehouses() -> list[str]:
     tags=["crm-to-meta", "privacy"],
 )
 def crm_to_meta_erase() -> None:
-    """One task for each warehouse."""
+    """Create one task for each warehouse."""
 
     @task(retry_policy=CrmToMetaRetryPolicy())
     def erase(connection_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Builds the DAG that stands for a pipeline file that cannot be used and says why; the other pipelines go on."""
+"""Build a DAG for a pipeline file that cannot be used. It says why; the other pipelines keep working."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def build_broken_dag(dag_id: str, error: PipelineFileError) -> DAG:
-    """Return a daily DAG in the place of the pipeline's own: each run fails, and shows file, key and remedy.
+    """Return a daily DAG in place of the pipeline's own. Each run fails, and names file, key and remedy.
 
-    An import error in the DAG file would take away the DAGs of all other pipeline files as well.
+    An import error in the DAG file would remove the DAGs of all other pipeline files as well.
     """
 
     @dag(

@@ -1,4 +1,4 @@
-"""The parameters of a run, typed and described: what the form of Airflow's UI shows."""
+"""The parameters of a run, with the types and descriptions that the form in Airflow's UI shows."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ PARAMS = {
     "mode": Param(
         Mode.LIVE.value,
         enum=[mode.value for mode in Mode],
-        description="live sends; preview builds the same events and sends nothing; test sends a few with a test code.",
+        description="live sends; preview builds the same events but sends nothing; test sends a few with a test code.",
     ),
     "date": Param(
         None,
         type=["null", "string"],
         format="date",
-        description="Only this day (YYYY-MM-DD, in the pipeline's time zone). Empty: look back and reconcile.",
+        description="Only this day (YYYY-MM-DD, in the pipeline's time zone). Empty: the pipeline's whole lookback.",
     ),
     "test_event_code": Param(
         None,
         type=["null", "string"],
         pattern=f"^{TEST_EVENT_CODE_PATTERN}$",
-        description="For mode test: from Events Manager.",
+        description="The test code from Events Manager, for mode test.",
     ),
 }
