@@ -1,7 +1,7 @@
-"""`make bench`: events per second of the transform, of Meta's Business SDK, and of the least that has to be done.
+"""`make bench`: compare events per second of the transform, Meta's Business SDK, and the least possible work (floor).
 
-All read the same rows, in one process and one thread, shard by shard. They take turns at being first, and none has to
-clear another's garbage away. The transform must write exactly the floor's bytes; else there is no result.
+All three read the same rows shard by shard, in one process and one thread. They take turns at going first, and garbage
+is collected before each one. If the transform does not write exactly the floor's bytes, there is no result.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MOST_TIMES_FLOOR: Final = 3
 
 
 def main() -> int:
-    """Run the benchmark; return 1 where the transform's bytes, or what docs/hashing.md says of the SDK, are wrong."""
+    """Run the benchmark; return 1 if the transform's bytes or the SDK's column in docs/hashing.md are wrong."""
     arguments = _read_arguments()
     if arguments.memory_of:
         _work_once(arguments.memory_of)
@@ -49,7 +49,7 @@ def main() -> int:
         return 1
     seconds = dict.fromkeys(_CONTENDERS, 0.0)
     workers = {name: prepare() for name, prepare in _CONTENDERS.items()}
-    for name, work in workers.items():  # tables that are built once in a process are no part of the speed
+    for name, work in workers.items():  # tables that are built once in a process are not measured
         work(next(make_shards(1_000)))
         print(f"ready: {name}", end="\r", flush=True)
     turns, done = deque(workers), 0
@@ -61,7 +61,7 @@ def main() -> int:
             gc.collect()
             seconds[name] += _time(workers[name], shard, written, name)
         if written["transform"] != written["floor"]:
-            print("The transform's bytes are not the floor's: there is nothing to compare.")
+            print("The transform's bytes differ from the floor's, so there is nothing to compare.")
             return 1
         print(f"{done:,} of {arguments.rows:,} events", end="\r", flush=True)
     _print_result(seconds, arguments.rows)
@@ -87,7 +87,7 @@ def _time(work: Callable[[Shard], list[bytes]], shard: Shard, written: dict[str,
 
 
 def _work_once(name: str) -> None:
-    """Do a shard, and print how many MB that took at its peak, beside the rows themselves."""
+    """Process a shard, and print its peak memory in MB, without the rows."""
     work = _CONTENDERS[name]()
     work(next(make_shards(1_000)))
     shard = next(make_shards(SHARD_ROWS))
@@ -109,8 +109,8 @@ def _print_result(seconds: dict[str, float], events: int) -> None:
     print(f"{'':<44}{'events':>11}{'seconds':>9}{'events/s':>10}{'memory':>10}")
     for name in ("SDK", "transform", "floor"):
         print(f"{_WORDS[name]:<44}{events:>11,}{seconds[name]:>9.1f}{speed[name]:>10,.0f}{_peak_memory_mb(name):>7} MB")
-    print(f"Memory: what a shard of {SHARD_ROWS:,} rows takes at its peak, beside the rows, its bodies included.")
-    print(f"Bytes: the transform's {events:,} events are the floor's, byte for byte.")
+    print(f"Memory: the peak for a shard of {SHARD_ROWS:,} rows, with its bodies but without the rows.")
+    print(f"Bytes: the transform's {events:,} events are the same as the floor's, byte for byte.")
     sdk_goal, floor_goal = _say(times_sdk >= _LEAST_TIMES_SDK), _say(times_floor <= _MOST_TIMES_FLOOR)
     print(f"{times_sdk:.1f} times the SDK's speed ({sdk_goal}: at least {_LEAST_TIMES_SDK})")
     print(f"{times_floor:.1f} times the floor's time ({floor_goal}: at most {_MOST_TIMES_FLOOR})")

@@ -1,6 +1,6 @@
-"""The contenders: rows of a shard in, the bytes of its request bodies out.
+"""The contenders of the benchmark. Each turns the rows of a shard into the bytes of its request bodies.
 
-Each is a function that makes its worker, so that imports and set-up are not timed.
+Each function returns a worker, so that imports and set-up are not timed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CHUNK_EVENTS: Final = 1_000
 
 
 def prepare_transform() -> Callable[[Shard], list[bytes]]:
-    """Prepare this project's transform: what a task of the DAG runs, with lists in the place of the warehouse."""
+    """Prepare this project's transform: the work of a DAG's task, with lists instead of the warehouse."""
     from crm_to_meta.meta.body import build_body
     from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta.transform.step import BATCH_ROWS, COLUMNS, build_events
@@ -51,7 +51,7 @@ def prepare_transform() -> Callable[[Shard], list[bytes]]:
 
 
 def prepare_floor() -> Callable[[Shard], list[bytes]]:
-    """Prepare the least that has to be done: hash values that are normal already, and write the JSON. Nothing else."""
+    """Prepare the least possible work: hash values that are already normalised, and write the JSON."""
 
     def write(shard: Shard) -> list[bytes]:
         sha256 = hashlib.sha256
@@ -75,10 +75,10 @@ def prepare_floor() -> Callable[[Shard], list[bytes]]:
 
 
 def prepare_sdk() -> Callable[[Shard], list[bytes]]:
-    """Prepare Meta's Business SDK: `Event`, `UserData` and `CustomData`, normalised and hashed by it, as JSON.
+    """Prepare Meta's Business SDK: it normalises and hashes `Event`, `UserData` and `CustomData`, and writes JSON.
 
-    It gets phones in their normal form: it raises where one has a label or an extension, and puts no country code
-    before one. Nor are its events compared with the others', for it keeps what they leave out.
+    It gets phones in their normal form, since it raises for a label or an extension and does not add the country code.
+    Its events are not compared with the others', since it keeps values that they leave out.
     """
     from facebook_business.adobjects.serverside.action_source import ActionSource
     from facebook_business.adobjects.serverside.custom_data import CustomData

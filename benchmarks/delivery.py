@@ -1,10 +1,10 @@
-"""How fast load sends: events a second, for each number of requests at a time, against a stand-in that takes its time.
+"""Measure how many events per second load sends, by the number of concurrent requests, to a stand-in with latency.
 
     PYTHONPATH=include .venv/bin/python benchmarks/delivery.py --latency-ms 300 --concurrency 1 2 4 8
 
-PostgreSQL and the stand-in for Meta are processes of their own, on this computer. Each row is one load of one shard
-with chunks of 1,000 events, from the first statement to the last. `share` compares with what the latency alone would
-allow, concurrency * 1,000 / latency: 1.00 would mean that reading, recording and the ledger cost nothing at all.
+PostgreSQL and the stand-in for Meta are processes of their own on this computer. Each line is one load of one shard
+with chunks of 1,000 events, from the first statement to the last. `share` compares with the rate that the latency alone
+would allow, concurrency * 1,000 / latency: 1.00 would mean that reading, recording and the ledger take no time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NAME: Final = "benchmark"
 
 
 def main() -> int:
-    """Measure each concurrency, print a row for it, and return 1 where one is below the share that was asked for."""
+    """Measure and print each concurrency; return 1 if one is below the least share."""
     options = _parse_arguments()
     with TemporaryDirectory(prefix="bench-") as folder, running_postgres(Path(folder) / "postgres") as postgres:
         postgres.create_database(NAME)
@@ -75,7 +75,7 @@ def _measure(connection: Connection, stand_in: StandIn, concurrency: int, option
 
 
 def _store_run(connection: Connection, shard: Shard, chunks: int) -> None:
-    """Write a run with its ledger and its chunks, as extract and transform would leave them."""
+    """Store a run with its ledger and its chunks, as extract and transform would leave them."""
     now = datetime.now(UTC)
     connection.execute(
         "INSERT INTO capi.run (run_key, pipeline, mode, dag_run_id, run_type, pass_no, window_start, window_end, "
@@ -106,7 +106,7 @@ def _store_chunk(
 
 
 def _event(event_id: uuid.UUID, number: int, now: datetime) -> dict[str, Any]:
-    """Return an event as most CRMs have them: lead id, hashed email and phone, a name."""
+    """Return a typical event, with lead id, hashed email and phone, and a name."""
     digest = f"{number:064x}"
     return {
         "event_name": "Lead",
@@ -121,8 +121,8 @@ def _event(event_id: uuid.UUID, number: int, now: datetime) -> dict[str, Any]:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="How fast load sends, by number of requests at a time.")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--latency-ms", type=int, default=300, help="how long the stand-in takes")
-    parser.add_argument("--waves", type=int, default=20, help="chunks for each request at a time")
+    parser.add_argument("--latency-ms", type=int, default=300, help="how long the stand-in takes for an answer")
+    parser.add_argument("--waves", type=int, default=20, help="chunks for each concurrent request")
     parser.add_argument("--least-share", type=float, default=0.9, help="below this share the exit code is 1")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""The column "SDK" of docs/hashing.md, tried out on the SDK itself."""
+"""Check the column "SDK" of docs/hashing.md against the SDK itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ROW: Final = re.compile(r"^\| ([a-z_]+) \| `([^`]+)`[^|]*\|[^|]*\| (?:`([^`]+)`
 
 
 def list_untrue_claims() -> list[str]:
-    """Return what docs/hashing.md says of the SDK that is not so."""
+    """Return the statements about the SDK in docs/hashing.md that are wrong."""
     rows = _ROW.findall(_PAGE.read_text(encoding="utf-8"))
     if not rows:
         return ["the table was not found"]
@@ -20,7 +20,7 @@ def list_untrue_claims() -> list[str]:
 
 
 def _ask_sdk(field: str, text: str) -> str:
-    """Return what the SDK hashes; "" where it raises."""
+    """Return the text that the SDK hashes; "" if it raises."""
     from facebook_business.adobjects.serverside.normalize import Normalize
     from facebook_business.adobjects.serverside.user_data import UserData
 

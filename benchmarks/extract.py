@@ -1,9 +1,8 @@
 """Time extract on a big ledger: `make bench-extract LEDGER=10000000 CANDIDATES=1000000`.
 
-A ledger and a source table in, seconds per statement and the plan of the extract statement out. The company that is
-made up sends as many transitions a day as there are candidates; the step runs for a day that is new as a whole, for a
-day that was delivered as a whole, and as a sweep over eight days of which the last one is new. Nothing of it is kept:
-each extraction is rolled back.
+It prints seconds per statement and, if asked, the plan of the extract statement. CANDIDATES is the number of
+transitions per day. The step runs for a new day, for a day that was delivered, and as a sweep over eight days of which
+the last is new. Each extraction is rolled back.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _SCENARIOS: Final = {
 
 
 def main() -> None:
-    """Fill the warehouse, run the scenarios, print a table."""
+    """Fill the warehouse, run the scenarios, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("--ledger", type=int, default=10_000_000, help="rows of the ledger")
     parser.add_argument("--candidates", type=int, default=1_000_000, help="rows of the source per day")
@@ -67,7 +66,7 @@ def main() -> None:
 
 
 def _configure(folder: Path) -> None:
-    """Let settings that need a restart be there at the first real start."""
+    """Set what needs a restart before the server starts for good."""
     with running_postgres(folder) as server, server.connect() as connection:
         for setting, value in _SERVER_SETTINGS.items():
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(setting), sql.Literal(value)))

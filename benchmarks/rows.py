@@ -1,9 +1,8 @@
-"""Invented rows for the benchmark: what a CRM has, and beside it the normal form of each identifier.
+"""Make invented rows for the benchmark: the values of a CRM, and the normal form of each identifier.
 
-A row is made from its normal form, by spelling that the way people do: neither Meta's SDK nor this project's code has a
-hand in what counts as right. Lead id, e-mail and phone are another person's in every row, so that nothing is gained by
-remembering them; names and places repeat as they do in life. Nothing but the standard library is imported: each
-contender reads the same rows in an environment of its own.
+A row is made from its normal forms, which are spelled as people would. So neither Meta's SDK nor this project's code
+decides what is right. Lead id, email and phone differ in every row, so that remembering them gains nothing; names and
+places repeat as they do in real data. Only the standard library is imported.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SHARD_ROWS: Final = 50_000  # as many as a mapped task of the DAG has by default
+SHARD_ROWS: Final = 50_000  # the default of a DAG's mapped task
 CRM_NAME: Final = "Codex CRM"
 
 _EVENT_NAMES: Final = ("Lead", "Contacted", "Marketing Qualified Lead", "Sales Opportunity", "Converted")
@@ -34,9 +33,9 @@ _CALLING_CODES: Final = {"us": "1", "gb": "44", "de": "49"}
 
 @dataclass(slots=True)
 class Shard:
-    """Columns by Meta's names of the fields: as the CRM spells them, and their normal forms.
+    """Columns by Meta's names of the fields: as the CRM spells them, and in normal form.
 
-    Event ids and times are as PostgreSQL hands them over: text, and Unix seconds as text.
+    Event ids and times are texts, as PostgreSQL returns them; times are in Unix seconds.
     """
 
     spelled: dict[str, list[str]]
@@ -47,7 +46,7 @@ class Shard:
 
 
 def make_shards(rows: int) -> Iterator[Shard]:
-    """Make the rows, a shard at a time; the same ones each time."""
+    """Make the rows shard by shard. They are the same in each call."""
     for first in range(0, rows, SHARD_ROWS):
         yield _make_shard(range(first, min(first + SHARD_ROWS, rows)), random.Random(first))
 
@@ -69,7 +68,7 @@ def _make_shard(numbers: range, chance: random.Random) -> Shard:
 
 
 def _make_person(number: int, chance: random.Random) -> dict[str, tuple[str, str]]:
-    """Make the eight identifiers of a person: normal form, spelled form."""
+    """Make the eight identifiers of a person, each in normal form and as spelled."""
     country = chance.choice(("us", "us", "gb", "de"))
     first = chance.choice(_FOREIGN_NAMES) if chance.random() < 0.1 else _make_name(chance)
     last = _make_name(chance)
@@ -88,7 +87,7 @@ def _make_person(number: int, chance: random.Random) -> dict[str, tuple[str, str
 
 
 def _make_name(chance: random.Random) -> str:
-    """Make one of 13,520 names; as in life, a few are common and many are rare."""
+    """Make one of 13,520 names. As in real data, a few are common and many are rare."""
     rank = int(chance.paretovariate(0.7))
     name = ""
     for letters in (_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS, "lnrst"):
@@ -98,7 +97,7 @@ def _make_name(chance: random.Random) -> str:
 
 
 def _make_phone(number: int, country: str, chance: random.Random) -> tuple[str, str]:
-    """Make a mobile number. One in twenty is written in a way that takes a parser to read."""
+    """Make a mobile number. One in twenty is written so that it takes a parser to read it."""
     code = _CALLING_CODES[country]
     match country:
         case "us":

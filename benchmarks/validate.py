@@ -1,8 +1,8 @@
-"""How long a million rows are judged, beside one sequential scan of them, and how much memory that takes.
+"""Measure how long validate takes for a million rows, compared with a sequential scan, and how much memory.
 
-`make install`, then `PYTHONPATH=include .venv/bin/python benchmarks/validate.py [ROWS]`. An embedded PostgreSQL in a
-temporary folder holds the rows; validate runs in a process of its own, whose peak memory is that of an Airflow task
-without Airflow. Exits with 1 where a limit is passed.
+Run `make install`, then `PYTHONPATH=include .venv/bin/python benchmarks/validate.py [ROWS]`. An embedded PostgreSQL
+in a temporary folder has the rows. Validate runs in a process of its own, whose peak memory is that of an Airflow task
+without Airflow. The exit code is 1 if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _CREATE: Final = """
 
 
 def main() -> int:
-    """Print a line per batch; return 1 where one is too slow or too big."""
+    """Print a line for each batch; return 1 if one takes too long or too much memory."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
     with tempfile.TemporaryDirectory(prefix="pg-") as folder, running_postgres(Path(folder) / "data") as server:
         is_fine = [_measure(server, name, lead_id, rows) for name, lead_id in BATCHES.items()]
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def judge(conninfo: str, run_key: str) -> None:
-    """Validate a run in this process; print seconds, peak memory and rows held back as JSON."""
+    """Validate a run in this process, and print seconds, peak memory and rows held back as JSON."""
     from crm_to_meta.validate.step import validate
 
     started = time.monotonic()

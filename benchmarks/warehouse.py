@@ -1,4 +1,4 @@
-"""The whole step transform on a real PostgreSQL: staged rows read, events built, chunks compressed and stored."""
+"""Measure the whole transform step on PostgreSQL: read staged rows, build events, compress and store chunks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLUMNS: Final = {
 
 
 def measure_step(rows_in_all: int) -> tuple[int, float]:
-    """Stage rows in an embedded PostgreSQL and transform them; return how many events there were, and the seconds."""
+    """Stage rows in an embedded PostgreSQL and transform them; return the number of events, and the seconds."""
     pipeline = Pipeline(name=_RUN_KEY, start_date=date(2026, 1, 1), stages={"new": "Lead"})
     events, seconds = 0, 0.0
     with (
@@ -53,7 +53,7 @@ def measure_step(rows_in_all: int) -> tuple[int, float]:
 
 
 def _stage(connection: Connection, staging: sql.Identifier, invented: rows.Shard, first_row: int) -> None:
-    """Write rows as `extract` stages them."""
+    """Write rows into the staging table, as `extract` does."""
     names = ("row_no", "event_id", "event_name", "stage", "event_time", *_COLUMNS.values())
     constants = sql.SQL("occurrence, source_digest, has_event_time, opted_out, has_identifier")
     listed = sql.SQL(", ").join(map(sql.Identifier, names))
