@@ -1,4 +1,4 @@
-"""Long runs: `make chaos ROUNDS=500 SEED=1` prints a line for each round and a table at the end."""
+"""Play many rounds: `make chaos ROUNDS=500 SEED=1` prints a line for each round and a table at the end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Play the rounds; the exit code is 1 where a law was broken."""
-    parser = argparse.ArgumentParser(prog="chaos", description="Proves the laws by rounds of seeded chaos.")
+    """Play the rounds. The exit code is 1 if a law was broken."""
+    parser = argparse.ArgumentParser(prog="chaos", description="Tests the laws by rounds of seeded chaos.")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1, help="of the first round; the next one's is one more")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rounds at a time")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first round; each next round adds one")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rounds in parallel")
     parser.add_argument("--until-broken", action="store_true", help="stop after the first round that breaks a law")
     options = parser.parse_args()
     seeds = range(options.seed, options.seed + options.rounds)
@@ -39,9 +39,9 @@ def main() -> None:
 
 def _print_round(seed: int, report: Report, seconds: float) -> None:
     figures = report.figures
-    verdict = "BROKEN" if report.broken else "ok"
+    result = "BROKEN" if report.broken else "ok"
     _say(
-        f"seed {seed:<6} {verdict:<7} {figures['workers']:>3} workers {report.kills.total():>3} kills "
+        f"seed {seed:<6} {result:<7} {figures['workers']:>3} workers {report.kills.total():>3} kills "
         f"{report.faults.total():>4} faults {figures['delivered']:>4} delivered {figures['in_doubt']:>4} in doubt "
         f"{figures['resent']:>4} resent {seconds:>5.1f} s"
     )
@@ -62,7 +62,7 @@ def _print_table(total: Report, failed: list[int], seconds: float) -> None:
     ):
         _say(f"{name:<14} {value}")
     if failed:
-        _say(f"Again: make chaos ROUNDS=1 SEED={failed[0]}")
+        _say(f"To repeat the first: make chaos ROUNDS=1 SEED={failed[0]}")
 
 
 def _listed(counts: Counter[str]) -> str:
@@ -75,5 +75,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    end_on_sigterm()  # the rounds under way end, with their servers
+    end_on_sigterm()  # ends the current rounds and their servers
     main()

@@ -1,6 +1,6 @@
-"""The CRM of a round: rows that are drawn, late, edited or hostile in; the table, and each row's due out.
+"""The CRM of a round: it draws rows, writes and edits them, and says which status each row should get.
 
-What should become of a row is said here a second time, by hand: an oracle that shares no line with the product.
+`judge` is a second, independent statement of the data contract. It shares no code with the product.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from crm_to_meta.warehouse import Connection
 
 Row = dict[str, Any]
-Verdict = tuple[str, str]  # status and reason of a row that is not to be sent
+Expectation = tuple[str, str]  # status and reason of a row that must not be sent
 
-PERSONAL_MARK: Final = "zqpii"  # in each e-mail and name of the CRM, so that one search finds them all
+PERSONAL_MARK: Final = "zqpii"  # in each email and name of the CRM, so that one search finds them all
 PHONE: Final = "12025550143"
 STAGES: Final = ("new", "contacted", "qualified", "opportunity", "won", "lost")
 UNKNOWN_STAGE: Final = "nobody knows"
-UNREADABLE: Final = "unreadable"  # a time that is there and is none
-LOCAL_ZONE: Final = "Asia/Kathmandu"  # never changes its clocks, and is off by 45 minutes
+UNREADABLE: Final = "unreadable"  # a time that cannot be read
+LOCAL_ZONE: Final = "Asia/Kathmandu"  # no daylight saving time, and an offset of 5 h 45 min
 _TIME_COLUMNS: Final = {
     "timestamptz": "timestamptz", "timestamp": "timestamp", "text": "text", "epoch_seconds": "text",
 }  # fmt: skip
@@ -49,13 +49,13 @@ _TABLE: Final = sql.SQL("crm.lead_stage_transitions")
 
 @dataclass(slots=True)
 class Crm:
-    """The source table: all that its rows have ever said."""
+    """The source table, with all versions of its rows."""
 
     time_type: str
     versions: dict[int, list[Row]] = field(default_factory=dict)
 
     def create(self, warehouse: Connection) -> None:
-        """Create the empty table; `crm_row` tells rows apart, also those of one transition id."""
+        """Create the empty table. `crm_row` tells rows with the same transition id apart."""
         columns = {"crm_row": "integer", **_FIELDS, "event_time": _TIME_COLUMNS[self.time_type]}
         definitions = sql.SQL(", ").join(
             sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in columns.items()
@@ -64,7 +64,7 @@ class Crm:
         warehouse.execute(sql.SQL("CREATE TABLE {} ({})").format(_TABLE, definitions))
 
     def insert(self, warehouse: Connection, rows: Iterable[Row]) -> None:
-        """Write new rows."""
+        """Insert new rows."""
         for row in rows:
             self.versions[row["crm_row"]] = [row]
             names = sql.SQL(", ").join(map(sql.Identifier, row))
@@ -73,10 +73,10 @@ class Crm:
             warehouse.execute(statement, self._stored(row))
 
     def edit(self, warehouse: Connection, changes: Iterable[tuple[int, Row]]) -> None:
-        """Change rows that are there."""
+        """Change existing rows."""
         for number, change in changes:
             if number not in self.versions:
-                continue  # late, and not there yet
+                continue  # a late row that is not inserted yet
             self.versions[number].append({**self.versions[number][-1], **change})
             assignments = sql.SQL(", ").join(
                 sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in change
@@ -90,7 +90,7 @@ class Crm:
         return [versions[-1] for versions in self.versions.values()]
 
     def history(self) -> dict[str, list[Row]]:
-        """Return for each transition id all that its rows have ever said."""
+        """Return all versions of the rows by transition id."""
         history: dict[str, list[Row]] = {}
         for versions in self.versions.values():
             for row in versions:
@@ -116,8 +116,8 @@ class Crm:
         return moment
 
 
-def judge(row: Row, pipeline: Pipeline, now: datetime) -> Verdict | None:
-    """Return what should keep a row from being sent, None where nothing does. Ids used twice are left aside."""
+def judge(row: Row, pipeline: Pipeline, now: datetime) -> Expectation | None:
+    """Return what should keep a row from being sent; None if nothing does. Ids that occur twice are not judged."""
     stage, moment = (row["stage"] or "").strip(" \t\r\n"), row["event_time"]
     lead_id = re.sub(r"^l:\s*", "", (row["lead_id"] or "").strip(" \t\r\n"))
     unmapped = "skipped" if pipeline.unmapped_stages == "skip" else "quarantined"
@@ -143,7 +143,7 @@ def _is_mail(text: str | None) -> bool:
 
 
 def draw_row(rng: random.Random, number: int, midnight: datetime) -> Row:
-    """Return a sound row; one in ten is about to be too old for Meta, or is already."""
+    """Return a valid row. One in ten is close to being too old for Meta, or already is."""
     near_limit = timedelta(days=7) - timedelta(hours=rng.uniform(-4, 16))
     age = near_limit if rng.random() < 0.1 else timedelta(days=rng.uniform(0.01, 6.4))
     return {
@@ -160,7 +160,7 @@ def draw_row(rng: random.Random, number: int, midnight: datetime) -> Row:
 
 
 def draw_dirt(rng: random.Random, others: list[Row], midnight: datetime) -> Row:
-    """Return what is wrong with a row, or only odd."""
+    """Return a change that makes a row wrong or only odd."""
     oddity = rng.choice(_HOSTILE)
     return rng.choice([
         {"stage": None},
@@ -183,7 +183,7 @@ def draw_dirt(rng: random.Random, others: list[Row], midnight: datetime) -> Row:
 
 
 def draw_change(rng: random.Random, row: Row, repairs: Mapping[int, Row], midnight: datetime) -> Row:
-    """Return how somebody edits a row, before or after it was sent: most often the dirty ones are repaired."""
+    """Return an edit of a row, before or after it was sent. Most edits repair dirty rows."""
     if (repair := repairs.get(row["crm_row"])) is not None and rng.random() < 0.7:
         return repair
     return rng.choice([

@@ -1,8 +1,8 @@
-"""Great Expectations judges once, and what it asked is asked again: a round needs its verdicts, not its start-up.
+"""Run Great Expectations once for each contract, and repeat its queries in later rounds to save its start-up.
 
-In: the real `check_table` and a folder. Out: one that behaves alike. The first time that a contract comes up GX judges
-the rows, and the queries for the failing ones are written down. From then on they are put to other staging tables
-without GX, which takes a small part of the time. What is done with the verdicts is always the real thing.
+The first time that a contract is checked, GX checks the rows, and the queries for the failing rows are stored in a
+folder. Later the stored queries check other staging tables without GX, in a small part of the time. The product
+processes the results in the same way in both cases.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from crm_to_meta.validate.gx_pushdown import Answers, Outcome, Question
 
 _DIALECT: Final = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_TABLE: Final = "the_staging_table"  # stands in a query that was written down where a table's name goes
+_TABLE: Final = "the_staging_table"  # replaces the table's name in a stored query
 
 
 def remembering(check_table: Callable[..., Answers], folder: Path, database: str) -> Callable[..., Answers]:
-    """Return a `check_table` that asks Great Expectations only for contracts that are not in the folder.
+    """Return a `check_table` that runs Great Expectations only for contracts that are not in the folder.
 
-    Rules about the batch are remembered with their first answer: a round switches them off.
+    Rules about the batch keep their first result, since rounds switch them off.
     """
 
     def check(url: str, *, schema: str, table: str, questions: Sequence[Question], run_name: str = "") -> Answers:
@@ -42,7 +42,7 @@ def remembering(check_table: Callable[..., Answers], folder: Path, database: str
         if memory.exists():
             return _ask(database, pickle.loads(memory.read_bytes()), schema=schema, table=table)  # noqa: S301 - our own
         answers = check_table(url, schema=schema, table=table, questions=questions, run_name=run_name)
-        _write_down(memory, answers, table)
+        _store(memory, answers, table)
         return answers
 
     return check
@@ -56,11 +56,11 @@ def _digest(questions: Sequence[Question]) -> str:
     return hashlib.sha256(json.dumps(contract).encode()).hexdigest()
 
 
-def _write_down(memory: Path, answers: Answers, table: str) -> None:
+def _store(memory: Path, answers: Answers, table: str) -> None:
     outcomes = [replace(outcome, failing_rows=_as_text(outcome, table)) for outcome in answers.outcomes]
     draft = memory.with_suffix(f".{os.getpid()}")
     draft.write_bytes(pickle.dumps(replace(answers, outcomes=outcomes)))
-    draft.replace(memory)  # at once, since workers may do this at the same time, and be killed
+    draft.replace(memory)  # atomic, since workers may do this at the same time and may be killed
 
 
 def _as_text(outcome: Outcome, table: str) -> Any:

@@ -1,7 +1,7 @@
-"""Rounds of chaos: workers are killed and paused, Meta and PostgreSQL fail, and then the laws must hold.
+"""Play rounds of chaos: workers are killed and paused, Meta and PostgreSQL fail, and in the end the laws must hold.
 
-In: a server, a stand-in for Meta, a seed. Out: what happened and which laws were broken. Everything a round does is
-drawn from its seed, see scenario.py; how processes interleave is not, so a rare failure may need a few tries.
+All that a round does is drawn from its seed (scenario.py), except how processes interleave: a rare failure may need a
+few tries to occur again. The report says what happened and which laws were broken.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 CRM_NAME: Final = "Codex CRM"
 EXPIRED_TOKEN: Final = "expired-token"
 POLL_S: Final = 0.005
-STUCK_S: Final = 60.0  # for one that is watched while another one is paused
+STUCK_S: Final = 60.0  # for a worker that is watched while another one is paused
 MOST_CLEAN_RUNS: Final = 5
-GX_EVERY: Final = 10  # each tenth round asks Great Expectations itself, see gx_memory.py
-HARMLESS_ERRORS: Final = frozenset({  # what a step may raise in a round; anything else is a defect
+GX_EVERY: Final = 10  # every tenth round runs Great Expectations itself, see gx_memory.py
+HARMLESS_ERRORS: Final = frozenset({  # errors that a step may raise in a round; any other is a defect
     "DeliveryIncompleteError", "MetaUnavailableError", "RateLimitedError", "CredentialsError", "RunTakenOverError",
     "HeldElsewhereError", "StagingLostError", "WarehouseError",
 })  # fmt: skip
@@ -65,7 +65,7 @@ _WAITING: Final = """
 
 @dataclass(slots=True)
 class Report:
-    """What happened in a round, or in many."""
+    """What happened in one or several rounds."""
 
     rounds: int = 0
     kills: Counter[str] = field(default_factory=Counter)
@@ -76,7 +76,7 @@ class Report:
     broken: list[str] = field(default_factory=list)
 
     def add(self, other: Report) -> None:
-        """Count another one's in."""
+        """Add the counts of another report."""
         self.rounds += other.rounds
         self.kills += other.kills
         self.faults += other.faults
@@ -88,14 +88,14 @@ class Report:
 
 @dataclass(slots=True)
 class _DagRun:
-    """A DAG run that was begun, and the log of its tasks."""
+    """A DAG run that was started, and the log of its tasks."""
 
     plan: RunPlan
     log: Path
 
 
 class Round:
-    """One round: does what its scenario says and judges the outcome."""
+    """A round: plays its scenario and checks the outcome."""
 
     def __init__(self, parts: Parts, database: str, scenario: Scenario, folder: Path, *, now: datetime) -> None:
         self.report = Report(rounds=1)
@@ -107,20 +107,22 @@ class Round:
         self._midnight = now.replace(hour=0)
         self._runs: list[_DagRun] = []
         self._crm = Crm(scenario.pipelines[0].source.event_time_type)
-        self._versions = [[pipeline] for pipeline in scenario.pipelines]  # of each pipeline's file; the last one counts
+        self._versions = [
+            [pipeline] for pipeline in scenario.pipelines
+        ]  # of each pipeline's file; the last one is current
         self._ledger: Ledger = {}
-        self._looked_at = now - timedelta(days=1)  # by the server's clock
+        self._looked_at = now - timedelta(days=1)  # by the PostgreSQL server's clock
         self._timeout_s: float = scenario.timeout_s
         self._resends = scenario.pipelines[0].delivery.on_in_doubt == "resend"
 
     def play(self) -> Report:
-        """Do everything; the broken laws are in the report."""
+        """Play the round; return the report with the broken laws."""
         self._prepare()
         for act in self._scenario.acts:
             self.report.acts[act.kind] += 1
             self._do(act)
             self._look(act)
-        self._mend()
+        self._lift_faults()
         self._run_clean()
         self._judge()
         return self.report
@@ -164,7 +166,7 @@ class Round:
         return run
 
     def _do_again(self, act: Act) -> None:
-        """Take up an earlier DAG run: as Airflow does after its worker died, or as somebody who clears tasks."""
+        """Continue an earlier DAG run, as Airflow does after a worker died, or repeat tasks of it that were cleared."""
         run = self._runs[int(act.place * len(self._runs))]
         if act.way != "resume":
             later = STEPS[STEPS.index(act.way) :]
@@ -175,7 +177,7 @@ class Round:
         self._work([_DagRun(replace(run.plan, **changes), run.log)], act)
 
     def _work(self, runs: Sequence[_DagRun], act: Act) -> None:
-        """Let workers work at the same time, until each has ended or died."""
+        """Run workers at the same time until each has ended or died."""
         began = time.monotonic()
         waiting = sorted(runs, key=lambda run: run.plan.starts_after_s)
         workers: list[tuple[ForkServerProcess, _DagRun, float]] = []
@@ -204,7 +206,7 @@ class Round:
             self._note_end(worker, run)
 
     def _pause(self, act: Act) -> None:
-        """Stop a worker, as a computer that sleeps; meanwhile its task is tried again, or another run works."""
+        """Pause a worker, like a computer that sleeps. Meanwhile its task is tried again, or another run works."""
         first, second = act.runs
         run = self._begin(first)
         is_twin = act.way == "twin"
@@ -228,7 +230,7 @@ class Round:
         self._let_end([(paused, run), (worker, other)])
 
     def _let_end(self, workers: Sequence[tuple[ForkServerProcess, _DagRun]]) -> None:
-        """Wait until workers have ended; one that a lock held up may meet its fuse only now."""
+        """Wait until workers have ended, and resume those that a fuse pauses only now, after waiting for a lock."""
         end = time.monotonic() + PATIENCE_S
         while any(worker.is_alive() for worker, _ in workers) and time.monotonic() < end:
             for worker, _ in workers:
@@ -242,7 +244,7 @@ class Round:
             self._note_end(worker, run)
 
     def _wait_until_at_rest(self, worker: ForkServerProcess) -> None:
-        """Return when a worker has ended, was stopped by its fuse, or waits for a lock of another one."""
+        """Return when a worker has ended, was paused by its fuse, or waits for the lock of another one."""
         end = time.monotonic() + STUCK_S
         with self._warehouse() as warehouse:
             while time.monotonic() < end:
@@ -272,27 +274,27 @@ class Round:
                 self.report.broken.append(f"held: {run.plan.dag_run_id} says {row[0]}, others held {expected}")
 
     def _change_crm(self, act: Act) -> None:
-        """Rows come late, or somebody edits some."""
+        """Insert late rows and edit others."""
         with self._warehouse() as warehouse:
             self._crm.insert(warehouse, act.rows)
             self._crm.edit(warehouse, act.changes)
 
     def _remap(self, act: Act) -> None:
-        """The pipeline file changes; the next task that starts reads it."""
+        """Change the pipeline file. The next task that starts reads it."""
         versions = self._versions[act.pipeline]
         versions.append(type(versions[-1]).model_validate({**versions[-1].model_dump(), **act.settings}))
 
     def _end_leases(self) -> None:
-        """Let time pass, as far as leases go; a paused worker may hold the row of its run."""
+        """Let all leases expire, except of runs whose row a paused worker has locked."""
         with self._warehouse() as warehouse:
-            migrate(warehouse)  # a round may begin without the schema
+            migrate(warehouse)  # a round may start without the schema
             warehouse.execute(
                 "UPDATE capi.run SET lease_until = now() - interval '1 second' WHERE run_key IN "
                 "(SELECT run_key FROM capi.run WHERE state = 'running' FOR UPDATE SKIP LOCKED)"
             )
 
     def _look(self, act: Act) -> None:
-        """Check what holds at any time at which no worker is at work."""
+        """Check the laws that hold whenever no worker is running."""
         with self._warehouse() as warehouse:
             migrate(warehouse)
             ledger = read_ledger(warehouse)
@@ -305,8 +307,8 @@ class Round:
         self.report.broken += [f"after {act.kind}: {line}" for line in broken]
         self._ledger = ledger
 
-    def _mend(self) -> None:
-        """Lift all faults and the pauses that Meta asked for; what the stand-in was slow to take has arrived by now."""
+    def _lift_faults(self) -> None:
+        """Lift all faults and the pauses that Meta asked for, and wait for the stand-in's slow requests."""
         stand_in = self._parts.stand_in
         self.report.faults += Counter({_name(fault["fault"]): fault["fired"] for fault in stand_in.faults()})
         stand_in.clear_faults()
@@ -318,8 +320,8 @@ class Round:
         self._change_crm(Act(kind="late", rows=tuple(left)))
 
     def _run_clean(self) -> None:
-        """Daily runs over all rows, until one leaves nothing that the next one could send."""
-        self._timeout_s = PATIENCE_S  # Meta is well again, however slow this computer is
+        """Run daily runs over all rows until one leaves nothing for the next one to send."""
+        self._timeout_s = PATIENCE_S  # Meta works again; only this computer may be slow
         for number in range(1, MOST_CLEAN_RUNS + 1):
             self._end_leases()
             plans = [
@@ -448,7 +450,7 @@ class Round:
 
 
 def play_round(parts: Parts, seed: int, *, now: datetime) -> Report:
-    """Play the round of a seed in a database of its own."""
+    """Play the round of a seed in its own database."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     base = load_pipeline(PIPELINES_FOLDER / "conversion_leads.yaml")
     scenario = draw_scenario(seed, base, midnight=midnight)
@@ -467,7 +469,7 @@ def _is_stopped(worker: ForkServerProcess) -> bool:
 
 
 def _name(fault: dict[str, Any]) -> str:
-    """Return a fault's kind with what matters of it."""
+    """Return a fault's kind with its main details."""
     code = fault.get("json", {}).get("error", {}).get("code")
     details = [str(detail) for detail in (fault.get("status"), code) if detail is not None]
     return " ".join([fault["kind"], *details, *(["processed"] if fault.get("processed") else [])])

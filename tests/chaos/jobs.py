@@ -1,4 +1,4 @@
-"""Many rounds at a time: seeds in, each round's report out as it ends. Every job has a server of its own."""
+"""Play rounds in parallel. Each job has a PostgreSQL server of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _POLL_S = 1.0
 
 
 def play_all(seeds: Sequence[int], *, jobs: int) -> Iterator[Played]:
-    """Yield each round as it ends; who stops listening stops the rounds."""
+    """Yield each round as it ends. Closing the generator stops the rounds."""
     done: multiprocessing.Queue[Played] = _processes.Queue()
     stop = _processes.Event()
     players = [_processes.Process(target=_play_some, args=(seeds[place::jobs], done, stop)) for place in range(jobs)]
@@ -42,7 +42,7 @@ def play_all(seeds: Sequence[int], *, jobs: int) -> Iterator[Played]:
                 raise RuntimeError(f"{left} rounds were not played: their processes died")
     finally:
         stop.set()
-        while any(player.is_alive() for player in players):  # none ends before its last report is taken
+        while any(player.is_alive() for player in players):  # a job ends only after its last report is taken
             with suppress(queue.Empty):
                 done.get(timeout=_POLL_S)
 
@@ -55,8 +55,8 @@ def _play_some(seeds: Sequence[int], done: multiprocessing.Queue[Played], stop: 
                 seed, began = left.popleft(), time.monotonic()
                 try:
                     report = play_round(parts, seed, now=datetime.now(UTC))
-                except Exception:  # noqa: BLE001 - a defect of the harness must not pass for a round that went well
+                except Exception:  # noqa: BLE001 - a defect of the harness must not count as a good round
                     failure = f"the harness itself failed: {traceback.format_exc()}"
                     done.put((seed, Report(rounds=1, broken=[failure]), time.monotonic() - began))
-                    break  # to a new server: who knows in what state this one is
+                    break  # start a new server: the state of this one is unknown
                 done.put((seed, report, time.monotonic() - began))

@@ -1,4 +1,4 @@
-"""What a round is about, drawn from its seed: the CRM's rows, the pipelines, Meta's faults, what happens when."""
+"""Draw the scenario of a round from its seed: the CRM's rows, the pipelines, Meta's faults, and the acts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crm_to_meta.pipeline.settings import Pipeline
 
 SUBCODES: Final = (2804019, 2804050, 2804003, 2804004, 2804009, 2804043)
-WIDEST_DAYS: Final = 10  # a window over all rows, also the ones that are too old
+WIDEST_DAYS: Final = 10  # a window over all rows, including those that are too old
 MAX_CLOCK_HOURS: Final = 12
 SLOWEST_S: Final = 0.6
 MetaState = Literal["up", "down", "expired token"]
@@ -25,7 +25,7 @@ MetaState = Literal["up", "down", "expired token"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """One DAG run: its window, how it is worked on, and where its worker dies or is paused."""
+    """A DAG run: its window, its settings, and where its worker dies or is paused."""
 
     dag_run_id: str
     pipeline: int = 0
@@ -46,19 +46,19 @@ ActKind = Literal["run", "again", "pause", "late", "edit", "remap", "leases", "c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One thing that happens in a round."""
+    """One act of a round."""
 
     kind: ActKind
     runs: tuple[RunPlan, ...] = ()
-    way: str = ""  # of `again`: what is cleared first; of `pause`: who works meanwhile
-    with_later_steps: bool = True  # of `again`: clear what comes after, too
-    place: float = 0  # of `again`: which of the DAG runs so far, as a share
+    way: str = ""  # `again`: the task to clear first; `pause`: who works meanwhile
+    with_later_steps: bool = True  # `again`: also clear the later tasks
+    place: float = 0  # `again`: which of the DAG runs so far, as a share
     ends_leases: bool = False
     hours: int = 0
     rows: tuple[Row, ...] = ()
     changes: tuple[tuple[int, Row], ...] = ()
     pipeline: int = 0
-    settings: dict[str, Any] = field(default_factory=dict)  # of `remap`
+    settings: dict[str, Any] = field(default_factory=dict)  # `remap`: the new ones
     postgres_dies_after_s: float | None = None
     meanwhile: Act | None = None
     meanwhile_after_s: float = 0
@@ -66,7 +66,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """All that is drawn for one round."""
+    """Everything that is drawn for a round."""
 
     seed: int
     pipelines: list[Pipeline]
@@ -74,7 +74,7 @@ class Scenario:
     late_rows: list[Row]
     poisoned: dict[str, int]
     deleted: list[int]
-    hopeless: set[str]  # events that Meta refuses for good: poisoned ones, and unknown leads with nothing else
+    hopeless: set[str]  # events that Meta always refuses: poisoned ones, and unknown leads without other data
     faults: list[dict[str, Any]]
     acts: list[Act]
     starts_empty: bool
@@ -82,7 +82,7 @@ class Scenario:
 
 
 def draw_scenario(seed: int, base: Pipeline, *, midnight: datetime) -> Scenario:
-    """Return the round of a seed."""
+    """Return the scenario of a seed."""
     rng = random.Random(seed)  # noqa: S311 - a test's own choice
     pipelines = _draw_pipelines(rng, base)
     numbers = iter(range(1, 10_000))
@@ -108,7 +108,7 @@ def draw_scenario(seed: int, base: Pipeline, *, midnight: datetime) -> Scenario:
 
 
 def _draw_pipelines(rng: random.Random, base: Pipeline) -> list[Pipeline]:
-    """Return one pipeline, or two that read one table."""
+    """Return one pipeline, or two that read the same table."""
     on_in_doubt = rng.choice(["resend", "resend", "hold"])
     time_type = rng.choice(["timestamptz", "timestamptz", "timestamptz", "timestamp", "text", "epoch_seconds"])
     names = [base.name, "second_brand"] if rng.random() < 0.35 else [base.name]
@@ -132,7 +132,7 @@ def _draw_pipelines(rng: random.Random, base: Pipeline) -> list[Pipeline]:
 
 
 def _soil(rng: random.Random, row: Row, rows: list[Row], midnight: datetime) -> Row | None:
-    """Make a row dirty, in place; return what repairs it, None where its id is what is wrong."""
+    """Make a row dirty in place; return the repair, or None if its id is wrong."""
     dirt = draw_dirt(rng, rows, midnight)
     clean = {name: row[name] for name in dirt}
     row.update(dirt)
@@ -160,7 +160,7 @@ def _draw_refusals(
 
 
 def _draw_faults(rng: random.Random, *, is_slow: bool) -> list[dict[str, Any]]:
-    """Return up to five kinds of faults; each happens to a share of the requests, some only a few times."""
+    """Return up to five kinds of faults. Each happens in a share of the requests, some only a few times."""
     faults: list[dict[str, Any]] = [
         {"kind": "reset_before"},
         {"kind": "reset_after"},
@@ -202,14 +202,14 @@ def _some(rng: random.Random, fault: dict[str, Any]) -> dict[str, Any]:
     return {**fault, "when": when}
 
 
-WEIGHTS: Final = {  # of what happens in a round
+WEIGHTS: Final = {  # how often each kind of act is drawn
     "run": 4, "both": 2, "overlap": 2, "again": 4, "pause": 3, "outage": 1, "dry": 1, "late": 1, "edit": 1, "remap": 1,
     "leases": 2, "clock": 1,
 }  # fmt: skip
 
 
 class _Acts:
-    """Draws what happens in a round, in order."""
+    """Draws the acts of a round, in order."""
 
     def __init__(
         self,
@@ -252,7 +252,7 @@ class _Acts:
         return Act(kind="run", runs=(self._run(), self._run()))
 
     def _draw_overlap(self) -> Act:
-        """A sweep, and a backfill of some of its days while it is at work, or the other way round."""
+        """Draw a sweep, and a backfill of some of its days at the same time, in either order."""
         rng = self._rng
         pipeline = rng.randrange(len(self._pipelines))
         sweep = replace(self._run(), pipeline=pipeline, first_day=8, last_day=0, is_sweep=True)
@@ -276,24 +276,24 @@ class _Acts:
         way = rng.choice(["twin", "other"])
         paused = replace(self._run(), fuse=self._stop(), killed_after_s=None, mode=Mode.LIVE)
         second = self._run()
-        if rng.random() < 0.6:  # they leapfrog: the second one stops, too, and the first one goes on
+        if rng.random() < 0.6:  # the second one is paused, too, and the first one continues
             second = replace(second, fuse=self._stop(), killed_after_s=None)
         return Act(kind="pause", runs=(paused, second), way=way, ends_leases=rng.random() < 0.5)
 
     def _stop(self) -> dict[str, Any]:
-        """Return where a worker freezes: half of them at one of their first requests."""
+        """Return where a worker is paused: in half of the cases at one of its first requests."""
         rng = self._rng
         at_request = {"unit": "send", "number": rng.randint(1, 4), "is_after": rng.random() < 0.5}
         return {**(at_request if rng.random() < 0.5 else self._fuse()), "signal_name": "SIGSTOP"}
 
     def _draw_outage(self) -> Act:
-        """Meta cannot be reached, or the token has expired, for whole runs."""
+        """Draw runs during which Meta cannot be reached, or the token has expired."""
         meta: MetaState = self._rng.choice(["down", "expired token"])
         runs = [replace(self._run(), meta=meta, fuse={}) for _ in range(self._rng.randint(1, 2))]
         return Act(kind="run", runs=tuple(runs))
 
     def _draw_dry(self) -> Act:
-        """A preview or a test run alone: the ledger must not notice."""
+        """Draw a preview or a test run alone. It must not change the ledger."""
         mode = self._rng.choice([Mode.PREVIEW, Mode.TEST])
         return Act(kind="run", runs=(replace(self._run(), mode=mode),))
 
@@ -316,7 +316,7 @@ class _Acts:
         )
 
     def _draw_remap(self) -> Act:
-        """Somebody edits the pipeline file: a stage goes, gets another name, or is known from now on."""
+        """Draw an edit of the pipeline file: a stage is removed, renamed or added."""
         rng = self._rng
         stages = {stage: stage.title() for stage in STAGES}
         gone = rng.choice(STAGES)
@@ -359,7 +359,7 @@ class _Acts:
         )
 
     def _fuse(self) -> dict[str, Any]:
-        """Return where a worker dies: half of the fuses burn at requests, or between them and their record."""
+        """Return where a worker dies: before or after a request (about a third) or a statement."""
         rng = self._rng
         is_after = rng.random() < 0.5
         if rng.random() < 0.35:

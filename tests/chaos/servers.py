@@ -1,4 +1,4 @@
-"""What rounds share and kill: a PostgreSQL server, and the process that workers are forked from."""
+"""What rounds share: a PostgreSQL server that can be killed, and the process that workers are forked from."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.context import ForkServerProcess
 
-PATIENCE_S: Final = 120  # for a process that nothing holds up
-_SETTINGS: Final = {  # commits survive a kill all the same: they are in the kernel's hands by then
+PATIENCE_S: Final = 120  # for a process that does not wait for another one
+_SETTINGS: Final = {  # commits survive a kill nevertheless: the kernel has them by then
     "fsync": "off", "full_page_writes": "off", "autovacuum": "off",
 }  # fmt: skip
 _TEMPLATE: Final = "template_with_capi"
@@ -34,7 +34,7 @@ _processes = multiprocessing.get_context("forkserver")
 
 
 class Server:
-    """A PostgreSQL server of our own that can be killed, with empty databases."""
+    """A PostgreSQL server that can be killed, and creates empty databases."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -62,7 +62,7 @@ class Server:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
 
     def kill_and_start(self) -> None:
-        """Kill -9 the postmaster and its backends, all that it has by then, and start it again."""
+        """Kill the postmaster and all its backends with SIGKILL, and start the server again."""
         postmaster = psutil.Process(int((self._folder / "postmaster.pid").read_text().split("\n", 1)[0]))
         postmaster.suspend()
         family = [postmaster, *postmaster.children(recursive=True)]
@@ -74,7 +74,7 @@ class Server:
         self.postgres = self._start()
 
     def stop(self) -> None:
-        """Stop it in order."""
+        """Stop the server cleanly."""
         self._running.close()
 
     def _start(self) -> EmbeddedPostgres:
@@ -83,7 +83,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """All that a round needs and leaves to the next one."""
+    """Everything that a round needs and that the next one uses again."""
 
     server: Server
     stand_in: StandIn
@@ -93,7 +93,7 @@ class Parts:
 
 @contextmanager
 def running_parts() -> Iterator[Parts]:
-    """Start what rounds share; the folder of the server has a short name, since socket paths are limited."""
+    """Start what rounds share. The server's folder has a short name, since the length of socket paths is limited."""
     start_fork_server()
     with (
         TemporaryDirectory(prefix="pg-") as folder,
@@ -110,18 +110,16 @@ def running_parts() -> Iterator[Parts]:
 
 @contextmanager
 def _silent_port() -> Iterator[str]:
-    """Hold a port at which nobody listens: connections are refused."""
+    """Reserve a port on which nobody listens, so that connections are refused."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{holder.getsockname()[1]}"
 
 
 def start_fork_server() -> None:
-    """Start the process that workers are forked from: all is imported once, and not by each worker."""
+    """Start the process that workers are forked from, so that imports happen once and not in each worker."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        path for path in sys.path if path
-    )  # it imports before it is told of ours
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # it imports before it knows our path
     _processes.set_forkserver_preload(["worker"])
     try:
         forkserver.ensure_running()

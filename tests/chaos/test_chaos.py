@@ -1,4 +1,4 @@
-"""Chaos: whatever is killed, paused or refused, and whenever, the laws hold in the end."""
+"""Chaos: the laws hold in the end, whatever was killed, paused or refused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from servers import Parts
 
-SEEDS = range(1, 21)  # a sample in every `make test`; `make chaos` plays as many as you like
+SEEDS = range(1, 21)  # a sample for `make test`; `make chaos` plays any number
 
 
 @pytest.fixture(scope="module")
 def parts() -> Iterator[Parts]:
-    """A PostgreSQL server of these tests' own, since some rounds kill it, and a stand-in for Meta."""
+    """Start a PostgreSQL server for these tests alone, since some rounds kill it, and a stand-in for Meta."""
     with running_parts() as running:
         yield running
 

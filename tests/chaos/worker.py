@@ -1,7 +1,7 @@
-"""A process that does the remaining work of one DAG run, without Airflow, and can be killed at any moment.
+"""Run the remaining tasks of a DAG run without Airflow, in a process that can be killed at any moment.
 
-In: settings, as keyword arguments or as JSON on stdin. Out: a log of tasks, which stands for Airflow's own database: a
-task that is not in it as ended is done again by the next worker of the same DAG run.
+Settings come as keyword arguments or as JSON on stdin. A log of tasks replaces Airflow's database: the next worker of
+the DAG run repeats each task that the log does not show as ended.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Fuse:
-    """Sends this process a signal right before or after its n-th statement or request."""
+    """Sends this process a signal just before or after its n-th statement or request."""
 
     unit: str = ""
     number: int = 0
@@ -56,7 +56,7 @@ class Fuse:
         self._left = self.number
 
     def burn(self, unit: str, *, is_after: bool) -> None:
-        """Count one instruction."""
+        """Count a statement or request, and send the signal if it is the n-th."""
         if (unit, is_after) != (self.unit, self.is_after):
             return
         with self._lock:
@@ -68,7 +68,7 @@ class Fuse:
 
 
 class FusedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection whose statements burn a fuse."""
+    """A connection that counts its statements on a fuse."""
 
     fuse = Fuse()
 
@@ -81,7 +81,7 @@ class FusedConnection(psycopg.Connection[tuple[Any, ...]]):
 
 
 class FusedClient(MetaClient):
-    """A client whose requests burn a fuse."""
+    """A client that counts its requests on a fuse."""
 
     fuse = Fuse()
 
@@ -95,7 +95,7 @@ class FusedClient(MetaClient):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a worker has to know; all of it fits into JSON."""
+    """What a worker needs to know, in types that JSON has."""
 
     database: str
     meta: dict[str, str]
@@ -106,17 +106,17 @@ class Settings:
     fuse: dict[str, Any]
     tries: int = 1
     timeout_s: float = 10
-    gx_memory: str = ""  # a folder; empty: Great Expectations itself, each time
+    gx_memory: str = ""  # a folder; empty: run Great Expectations itself each time
     parallel_shards: int = 1
-    is_alone: bool = True  # false: another worker took up this DAG run, and what this one ends is not heard any more
+    is_alone: bool = True  # false: another worker continues this DAG run, and Airflow ignores the results of this one
 
 
 class _HasLeftError(Exception):
-    """Airflow has given this worker up while it was paused: it ends its task and does no other."""
+    """Airflow gave this worker up while it was paused: it ends its task and starts no other."""
 
 
 class Worker:
-    """Does the tasks of a DAG run that have not ended, in order; what depends on a failed one is left out."""
+    """Runs the unfinished tasks of a DAG run in order, except those that depend on a failed one."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -134,7 +134,7 @@ class Worker:
         self._ended = {(entry.step, entry.shard_no): entry for entry in entries if entry.state in ("done", "failed")}
 
     def work(self) -> None:
-        """Do what is left of extract, validate, transform, load and audit."""
+        """Run what is left of extract, validate, transform, load and audit."""
         run_key = self._attempt("extract", None, self._extract)
         if run_key is None:
             return
@@ -150,7 +150,7 @@ class Worker:
             self._attempt("load", shard.shard_no, lambda connection: self._load(connection, shard))
 
     def _attempt(self, step: str, shard_no: int | None, do: Callable[[Connection], Any]) -> Any:
-        """Do a task with as many tries as there are; return what it hands on, None where it failed."""
+        """Run a task with its tries; return its result, or None if it failed."""
         if ended := self._ended.get((step, shard_no)):
             return ended.result
         for try_no in range(1, self._settings.tries + 1):
@@ -214,7 +214,7 @@ class Worker:
 
 
 def read_facts(facts: dict[str, Any]) -> DagRunFacts:
-    """Return the facts of a DAG run, read from JSON."""
+    """Return the facts of a DAG run from JSON."""
     start, end = (datetime.fromisoformat(facts[name]) for name in ("start", "end"))
     return DagRunFacts(
         dag_run_id=facts["dag_run_id"],
@@ -226,19 +226,19 @@ def read_facts(facts: dict[str, Any]) -> DagRunFacts:
 
 
 def main(settings: dict[str, Any]) -> None:
-    """Work, and say by the exit code how that ended."""
+    """Run a worker, and exit with a code that says how it ended."""
     try:
         Worker(Settings(**settings)).work()
     except _HasLeftError:
         pass
     except psycopg.OperationalError:
         os._exit(WAREHOUSE_GONE)
-    except BaseException:  # noqa: BLE001 - whatever it is, the harness has to hear of it
+    except BaseException:  # noqa: BLE001 - the harness has to learn of any failure
         Path(settings["log"]).with_suffix(".crash").write_text(traceback.format_exc())
         os._exit(CRASHED)
 
 
-gc.freeze()  # the fork server imports this: its workers need not copy what they will never change
+gc.freeze()  # the fork server imports this; its workers then share this memory
 
 if __name__ == "__main__":
     main(json.load(sys.stdin))
