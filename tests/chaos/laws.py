@@ -128,7 +128,7 @@ def _left_tables(warehouse: Connection) -> Iterator[str]:
     """Only running runs have tables of their own."""
     running = [key for (key,) in warehouse.execute("SELECT run_key FROM capi.run WHERE state = 'running'")]
     wanted = {table for key in running for table in (staging_table_of(key), held_back_table_of(key))}
-    query = "SELECT tablename FROM pg_tables WHERE schemaname = 'capi' AND tablename ~ '^(staging|verdict)_'"
+    query = "SELECT tablename FROM pg_tables WHERE schemaname = 'capi' AND tablename ~ '^(staging|held_back)_'"
     for (name,) in warehouse.execute(query):
         if name not in wanted:
             yield f"law 5: table {name} is left, and its run is not at work"
