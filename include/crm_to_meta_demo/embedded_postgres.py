@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own: a folder in, a running server on a local socket out. No root, no Docker, no port."""
+"""Run a PostgreSQL server from a wheel, on a local socket. It needs no root, no Docker and no port."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _USER = "postgres"
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPostgres:
-    """A running server."""
+    """A running PostgreSQL server."""
 
     socket_folder: str
 
@@ -33,21 +33,22 @@ class EmbeddedPostgres:
         return psycopg.connect(host=self.socket_folder, user=_USER, dbname=database, autocommit=True)
 
     def create_database(self, name: str) -> None:
-        """Create a database unless it is there."""
+        """Create a database unless it exists."""
         with self.connect() as connection:
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def airflow_connection(self, database: str) -> str:
-        """Return a database as the JSON of an Airflow connection."""
+        """Return the JSON of an Airflow connection to a database."""
         return json.dumps({"conn_type": "postgres", "host": self.socket_folder, "login": _USER, "schema": database})
 
 
 @contextmanager
 def running_postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
-    """Start the server whose data lies in the folder, and stop it afterwards.
+    """Start the server whose data is in the folder, and stop it afterwards.
 
-    A server that a killed run left behind is taken over. Where another process is in its place, it is started anew.
+    A server that a killed run left behind is taken over. If its process id now belongs to another program, the server
+    is started again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale_pid_file(folder)
@@ -57,7 +58,7 @@ def running_postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
     finally:
         server.stop()
         atexit.unregister(server._cleanup)  # noqa: SLF001 - stopped already
-        server._instances.pop(server.pgdata, None)  # noqa: SLF001 - else the next start gets the stopped server
+        server._instances.pop(server.pgdata, None)  # noqa: SLF001 - otherwise the next start gets the stopped server
 
 
 def _start(folder: Path) -> Any:
@@ -68,13 +69,13 @@ def _start(folder: Path) -> Any:
     try:
         return get_server(folder, cleanup_mode=None)
     except CalledProcessError:
-        # PostgreSQL's bug 17731: killed while an unlogged table was being made, it starts at the second attempt only.
-        PostgresServer._instances.pop(folder.expanduser().resolve(), None)  # noqa: SLF001 - else it stays the failed one
+        # PostgreSQL's bug 17731: if it was killed while creating an unlogged table, only the second start works.
+        PostgresServer._instances.pop(folder.expanduser().resolve(), None)  # noqa: SLF001 - otherwise the failed one is returned
         return get_server(folder, cleanup_mode=None)
 
 
 def _remove_stale_pid_file(folder: Path) -> None:
-    """A server that was killed leaves a process id that is dead, or by now another program's."""
+    """Remove the file of a killed server, whose process id is dead or now belongs to another program."""
     pid_file = folder / "postmaster.pid"
     if not pid_file.exists():
         return

@@ -1,4 +1,4 @@
-"""Processes of `make run` that end with it, also where it was killed: what is left of a killed run is ended first."""
+"""Run processes that end with `make run`. A process that a killed run left behind is ended by the next run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATIENCE_S: Final = 20
 def tracked_process(
     name: str, command: Sequence[str], *, environment: Mapping[str, str], log: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command for as long as the block lasts; of each name there is one at a time."""
+    """Run a command for as long as the block lasts. There is one process of each name at a time."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
     record = _FOLDER / f"{name}.json"
     if record.exists():
@@ -38,7 +38,7 @@ def tracked_process(
 
 
 def _find_recorded(record: Mapping[str, float]) -> list[psutil.Process]:
-    """Return a recorded process with its children; nothing where its id is another program's by now."""
+    """Return a recorded process with its children, or nothing if its id now belongs to another program."""
     try:
         process = psutil.Process(int(record["pid"]))
         return _family(process) if process.create_time() == record["created"] else []
@@ -51,7 +51,7 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _end(processes: Sequence[psutil.Process]) -> None:
-    """Ask the processes to end, and end those that do not."""
+    """Terminate the processes, and kill those that do not end."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()

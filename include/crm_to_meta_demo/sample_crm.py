@@ -1,9 +1,9 @@
-"""The sample CRM of `make run`: a day comes in, the stage changes of the ten days before it go out, or into a table.
+"""Build the sample CRM of `make run`: the stage changes of the ten days before a day, as rows or in a table.
 
-Everything is invented, and follows from the seed and the calendar: the leads of a day are always the same, so that
-tomorrow's sample is today's with one more day. A lead moves on by a day or two per stage, and nothing is dated on or
-after the `today` that is asked for (but for the rows whose dirt it is to lie in the future). `sample_dirt` lists
-what is wrong with some of the rows; `sample_warehouse` puts them into the table.
+Everything is invented, and depends on the seed and the calendar alone. The leads of a day are always the same, so that
+tomorrow's sample is today's with one more day. A lead takes one or two days per stage. No row is dated on or after
+`today`, except rows whose dirt is a future date. `sample_dirt` lists what is wrong with some of the rows;
+`sample_warehouse` writes them into the table.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 _CLEAN = "clean"
 _SECONDS_OF_DAY_FOR_NEW_LEADS = 86_100  # the `new` stage follows within two minutes, on the same day
 _VALUE_STAGES = frozenset({"opportunity", "won"})
-_JOURNEYS = (  # of a hundred leads 70 are contacted, 30 qualified, 15 become an opportunity and 6 are won
+_JOURNEYS = (  # of 100 leads, 70 are contacted, 30 qualified, 15 become an opportunity, 6 are won
     (0.06, ("new", "contacted", "qualified", "opportunity", "won")),
     (0.11, ("new", "contacted", "qualified", "opportunity", "lost")),
     (0.15, ("new", "contacted", "qualified", "opportunity")),
@@ -56,14 +56,14 @@ _PERSONAL_FIELDS = (
     "email", "phone", "first_name", "last_name", "date_of_birth", "city", "state", "zip", "external_id",
 )  # fmt: skip
 _SHORTEST_TELLING = 5  # characters
-_SHORTEST_TELLING_NUMBER = 8  # digits: five of them also turn up in times and counts
+_SHORTEST_TELLING_NUMBER = 8  # digits: five digits also occur in times and counts
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
-_ZERO_WIDTH = dict.fromkeys((0x200B, 0xFEFF))  # for str.translate: taken out
+_ZERO_WIDTH = dict.fromkeys((0x200B, 0xFEFF))  # for str.translate: removed
 _EMAIL = re.compile(r"[^\s;,/]+@[^\s;,/]+")
 
 
 class _Entry(NamedTuple):
-    """A row, the kind of dirt on it, and the day on which the CRM writes it down."""
+    """A row, its kind of dirt, and the day on which the CRM records it."""
 
     dirt: str
     recorded_on: date
@@ -71,9 +71,9 @@ class _Entry(NamedTuple):
 
 
 def build_transitions(today: date, *, seed: int = 7, leads: int = 2000, days: int = 10) -> list[SampleTransition]:
-    """The rows that the CRM has at midnight (UTC) when `today` begins, of the leads of the `days` days before.
+    """Return the rows that the CRM has at midnight (UTC) when `today` begins, of the leads of the `days` days before.
 
-    Each day brings `leads // days` leads. A lead's journey takes eight days at most: ten days show it to its end.
+    Each day brings `leads // days` leads. A lead's journey takes at most eight days, so ten days show whole journeys.
     """
     return [entry.row for entry in _build_entries(today, seed, leads, days)]
 
@@ -81,9 +81,9 @@ def build_transitions(today: date, *, seed: int = 7, leads: int = 2000, days: in
 def build_transitions_by_dirt(
     today: date, *, seed: int = 7, leads: int = 2000, days: int = 10
 ) -> dict[str, list[SampleTransition]]:
-    """The same rows by kind of dirt (`crm_to_meta_demo.sample_dirt.DIRT`), the others as "clean".
+    """Return the same rows by kind of dirt (`crm_to_meta_demo.sample_dirt.DIRT`), and rows without dirt as "clean".
 
-    Where a kind is about one row, the lead's other rows are clean. Both rows of a pair of copies count as dirty.
+    If a kind affects one row, the lead's other rows are clean. Both rows of a pair of copies count as dirty.
     """
     rows_by_dirt = defaultdict(list)
     for entry in _build_entries(today, seed, leads, days):
@@ -94,24 +94,25 @@ def build_transitions_by_dirt(
 def fill_sample_crm(
     connection: psycopg.Connection[Any], today: date, *, seed: int = 7, leads: int = 2000, days: int = 10
 ) -> int:
-    """Writes what crm.lead_stage_transitions lacks of the sample, and the table where absent; returns the rows added.
+    """Add missing sample rows to crm.lead_stage_transitions, creating it if needed; return the number of rows added.
 
-    Raises SampleTableRefusedError where the table is somebody's own.
+    Raises:
+        SampleTableRefusedError: the table exists and is not the sample's.
     """
     return write_missing_rows(connection, build_transitions(today, seed=seed, leads=leads, days=days))
 
 
 def deleted_lead_ids(transitions: Iterable[SampleTransition]) -> list[int]:
-    """The lead ids that the stand-in for Meta treats as deleted, sorted; some of the leads have nothing else."""
+    """Return the lead ids that the stand-in for Meta treats as deleted, sorted. Some leads have nothing else."""
     lead_ids = {row.lead_id for row in transitions if row.lead_id and row.lead_id.endswith(DELETED_ENDING)}
     return sorted(int(lead_id) for lead_id in lead_ids if lead_id.isdecimal() and len(lead_id) in LEAD_ID_DIGITS)
 
 
 def personal_values(transitions: Iterable[SampleTransition]) -> list[str]:
-    """The personal texts that a leak test can search for, sorted: as they were written, and as they look tidied up.
+    """Return the personal texts that a leak test can search for, sorted: as written, and as normalised.
 
-    Left out are texts that turn up anyway: short ones, short numbers (post codes), placeholders, and SHA-256 hashes,
-    which are what Meta gets. Click ids and lead ids are left out too: Meta gets them as they are.
+    Texts that occur anyway are left out: short texts, short numbers (post codes), placeholders, and SHA-256 hashes,
+    which Meta gets. Click ids and lead ids are left out too, since Meta gets them as they are.
     """
     fields = {(name, getattr(row, name)) for row in transitions for name in _PERSONAL_FIELDS}
     forms = {form for name, text in fields if text for form in _forms_of(name, text)}
@@ -125,7 +126,7 @@ def _build_entries(today: date, seed: int, leads: int, days: int) -> list[_Entry
 
 
 def _build_day(day: date, seed: int, leads_per_day: int) -> Iterator[_Entry]:
-    """All rows that the leads of one day will ever have."""
+    """Build all rows that the leads of one day will ever have."""
     dirt_by_lead = _deal_out_dirt(day, seed, leads_per_day)
     for lead_no in range(leads_per_day):
         dirt, key = dirt_by_lead.get(lead_no), f"{seed}/{day}/{lead_no}"
@@ -134,7 +135,7 @@ def _build_day(day: date, seed: int, leads_per_day: int) -> Iterator[_Entry]:
 
 
 def _deal_out_dirt(day: date, seed: int, leads_per_day: int) -> dict[int, Dirt]:
-    """The dirt by number of the lead; most leads have none."""
+    """Return the dirt by number of the lead. Most leads have none."""
     lead_nos = list(range(leads_per_day))
     Random(f"{seed}/{day}").shuffle(lead_nos)
     kinds = [dirt for dirt in DIRT for _ in range(quota(dirt, leads_per_day, day))]
@@ -142,7 +143,7 @@ def _deal_out_dirt(day: date, seed: int, leads_per_day: int) -> dict[int, Dirt]:
 
 
 def _build_journey(day: date, rng: Random, lead_key: str, *, is_complete: bool) -> list[_Entry]:
-    """A lead's rows from `new` on, without dirt."""
+    """Build a lead's rows from `new` on, without dirt."""
     created_at = _at_second(day, rng.randrange(_SECONDS_OF_DAY_FOR_NEW_LEADS))
     lead = invent_lead(rng, created_at, is_complete=is_complete)
     stages = _JOURNEYS[bisect_right(_JOURNEY_SHARES, rng.random())][1]
@@ -156,12 +157,12 @@ def _build_journey(day: date, rng: Random, lead_key: str, *, is_complete: bool) 
 
 
 def _price(row: SampleTransition, value: Decimal) -> SampleTransition:
-    """The row with value and currency where its stage has them, with neither where not."""
+    """Return the row with value and currency if its stage has them, otherwise without both."""
     return replace(row, value=value) if row.stage in _VALUE_STAGES else replace(row, currency=None)
 
 
 def _invent_event_times(rng: Random, created_at: datetime) -> Iterator[datetime]:
-    """Endless: the first soon after the lead was made, the others one or two calendar days after the one before."""
+    """Yield event times without end: the first soon after the lead was created, each next one a day or two later."""
     event_time = created_at + timedelta(seconds=rng.randrange(2, 90))
     while True:
         yield event_time
@@ -173,7 +174,7 @@ def _at_second(day: date, second: int) -> datetime:
 
 
 def _soil_journey(entries: list[_Entry], dirt: Dirt, key: str) -> Iterator[_Entry]:
-    """Puts the dirt on all rows, each time in the same way, or on one of them."""
+    """Put the dirt on one of the rows, or on all of them in the same way."""
     chosen = Random(f"{key}/row").randrange(len(entries)) if dirt.one_row else None
     for step_no, entry in enumerate(entries):
         if chosen in (None, step_no):
@@ -183,7 +184,7 @@ def _soil_journey(entries: list[_Entry], dirt: Dirt, key: str) -> Iterator[_Entr
 
 
 def _soil_row(entry: _Entry, dirt: Dirt, rng: Random) -> Iterator[_Entry]:
-    """What stands in the table for the row. Where a changed row comes beside the row itself, the latter stays clean."""
+    """Yield what the table has for the row. If it has the row itself and a changed one, the row itself stays clean."""
     changed = dirt.change(entry.row, rng)
     rows = (changed,) if isinstance(changed, SampleTransition) else changed
     stays_clean = any(row != entry.row for row in rows)
@@ -193,7 +194,7 @@ def _soil_row(entry: _Entry, dirt: Dirt, rng: Random) -> Iterator[_Entry]:
 
 
 def _forms_of(name: str, text: str) -> set[str]:
-    """How a leaked text might look: as written, and as a normaliser leaves it."""
+    """Return how a leaked text might look: as written, and as normalised."""
     forms = {text.strip()}
     if name == "email":
         forms |= {email.strip(".").lower() for email in _EMAIL.findall(text.translate(_ZERO_WIDTH))}

@@ -1,8 +1,8 @@
-"""The dirt of real CRMs, as one table: which share of the leads has what wrong, and what is expected to come of it.
+"""The dirt of real CRMs in one table: its kinds, the share of leads that have each, and the expected result.
 
-In: a clean row of `sample_people` and a random generator. Out: the row or rows that stand in the table instead.
-A lead has one kind of dirt at most, so that a row's fate has one cause. (One more cause comes by itself: rows that are
-older than Meta's seven days are expected to be `event_too_old`, whatever else is wrong with them.)
+Each function takes a clean row and a random generator, and returns the row or rows that the table has instead. A lead
+has at most one kind of dirt, so that a row's result has one cause. Rows older than Meta's seven days are an exception:
+they are expected to be `event_too_old` even if they have another fault.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Change = Callable[[SampleTransition, Random], "SampleTransition | tuple[SampleTr
 
 USABLE = "none, still usable"
 UNMAPPED_STAGE = "duplicate - merge"
-PLACEHOLDERS = frozenset({"n/a", "unknown"})  # what people type into a field that must not be empty
+PLACEHOLDERS = frozenset({"n/a", "unknown"})  # texts that people type into a mandatory field
 
 _EASTERN_DIGITS = str.maketrans("0123456789", "".join(chr(0x0660 + digit) for digit in range(10)))
 _WIDE_DIGITS = str.maketrans("0123456789", "".join(chr(0xFF10 + digit) for digit in range(10)))
@@ -71,7 +71,7 @@ def delete_at_meta_all_but_lead_id(row: SampleTransition, rng: Random) -> Sample
 
 
 def lose_identifiers(row: SampleTransition, rng: Random) -> SampleTransition:
-    """Leaves what Meta says is not enough: a first name and gender, or an address and gender."""
+    """Leave only what is not enough for Meta: a first name and gender, or an address and gender."""
     left_over = rng.choice((("first_name", "gender"), ("gender", *_ADDRESS)))
     return empty_fields(row, "lead_id", *(name for name in (*_CONTACT, *_ADDRESS, *_NAME) if name not in left_over))
 
@@ -134,7 +134,7 @@ def add_second_email(row: SampleTransition, rng: Random) -> SampleTransition:
 
 
 def put_zero_width_in_email(row: SampleTransition, rng: Random) -> SampleTransition:
-    """A zero-width space within, or a byte order mark in front: both come with copy and paste."""
+    """Put a zero-width space into it or a byte order mark before it, as copy and paste does."""
     email = row.email or ""
     return replace(row, email=rng.choice((f"{email[:3]}\u200b{email[3:]}", f"\ufeff{email}")))
 
@@ -171,7 +171,7 @@ def lose_country(row: SampleTransition, rng: Random) -> SampleTransition:
 
 
 def keep_trunk_zero(row: SampleTransition, rng: Random) -> SampleTransition:
-    """The British habit; the address is left out, since it need not be a British one."""
+    """Write a phone as the British do. The address is left out, since it may be of another country."""
     return replace(empty_fields(row, *_ADDRESS), phone=fill_pattern(rng, "+44 (0)7700 900###"), country="GB")
 
 
@@ -213,7 +213,7 @@ def name_country(row: SampleTransition, rng: Random) -> SampleTransition:
 
 
 class Dirt(NamedTuple):
-    """One line of the table. `change` gets each row of the lead, or, where `one_row` says so, one row at random."""
+    """A line of the table. `change` is applied to all rows of the lead or, with `one_row`, to one at random."""
 
     kind: str
     share_per_10k: int  # of the leads
@@ -221,7 +221,7 @@ class Dirt(NamedTuple):
     expected: str  # reason code, or USABLE
     change: Change
     one_row: bool = False
-    days_late: int = 0  # how long after its event the row comes into the table
+    days_late: int = 0  # days from the event until the row is in the table
 
 
 DIRT = (
@@ -269,6 +269,6 @@ DIRT = (
 
 
 def quota(dirt: Dirt, leads_per_day: int, day: date) -> int:
-    """How many of a day's leads get this dirt: over many days exactly its share, on each day rounded up or down."""
+    """Return how many of a day's leads get this dirt: its share, rounded so that many days have exactly the share."""
     per_day = dirt.share_per_10k * leads_per_day
     return (day.toordinal() + 1) * per_day // 10_000 - day.toordinal() * per_day // 10_000

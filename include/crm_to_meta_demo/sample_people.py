@@ -1,7 +1,4 @@
-"""Makes leads up: a random generator comes in, a lead with the data of an invented person goes out.
-
-The same generator state gives the same lead. Nothing here is dirty: `sample_dirt` sees to that.
-"""
+"""Invent leads. The same state of the random generator gives the same lead. `sample_dirt` adds the dirt later."""
 
 from __future__ import annotations
 
@@ -18,8 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
-WITHOUT_EMAIL, WITHOUT_PHONE = 0.10, 0.18  # shares of leads; a lead without both would be without contact data: never
-GAPS = {  # share of leads in which a group of optional fields was never filled in
+WITHOUT_EMAIL, WITHOUT_PHONE = 0.10, 0.18  # shares of leads; no lead is without both
+GAPS = {  # share of leads without a group of optional fields
     ("first_name", "last_name"): 0.08,
     ("gender",): 0.60,
     ("date_of_birth",): 0.70,
@@ -34,20 +31,20 @@ _CLICK_ID_LETTERS = string.ascii_letters + string.digits + "_-"
 
 
 def invent_lead(rng: Random, created_at: datetime, *, is_complete: bool) -> SampleTransition:
-    """A lead as yet without transition id, stage and event time. Only a complete one has every field of a person."""
+    """Return a lead without transition id, stage and event time. Only a complete one has all fields of a person."""
     country = rng.choices(list(COUNTRIES.values()), [each.weight for each in COUNTRIES.values()])[0]
     lead = _invent_person(rng, country, created_at)
     return lead if is_complete else _leave_gaps(rng, lead)
 
 
 def empty_fields(row: SampleTransition, *names: str) -> SampleTransition:
-    """The row with None in the named fields, which must be optional ones."""
+    """Return the row with None in the named fields, which must be optional."""
     nothing: dict[str, Any] = dict.fromkeys(names)
     return replace(row, **nothing)
 
 
 def fill_pattern(rng: Random, pattern: str) -> str:
-    """The pattern with a random digit in place of each #."""
+    """Return the pattern with a random digit instead of each #."""
     return "".join(rng.choice(string.digits) if char == "#" else char for char in pattern)
 
 
@@ -79,21 +76,21 @@ def _invent_person(rng: Random, country: Country, created_at: datetime) -> Sampl
 
 
 def _invent_lead_id(rng: Random) -> str:
-    """15 to 17 digits, most of them 16; the ones with 17 are too long for a float."""
+    """Return a lead id of 15 to 17 digits, half of them with 16. Those with 17 are too long for a float."""
     digits = rng.choices(LEAD_ID_DIGITS, (3, 6, 3))[0]
     lead_id = str(rng.randrange(10 ** (digits - 1), 10**digits))
     return lead_id[:-1] + "7" if lead_id.endswith(DELETED_ENDING) else lead_id
 
 
 def _invent_email(rng: Random, first_name: str, last_name: str) -> str:
-    """An address below a domain reserved for examples, with a number, so that it is nobody else's."""
+    """Return a unique address in a domain reserved for examples."""
     words = [_fold_to_ascii(first_name), _fold_to_ascii(last_name)]
     mailbox = rng.choice(".-_").join(words) if all(words) else rng.choice(MAILBOX_WORDS)
     return f"{mailbox}{rng.randrange(100, 100_000)}@{rng.choice(MAIL_DOMAINS)}"
 
 
 def _fold_to_ascii(name: str) -> str:
-    """The Latin letters of a name in lower case, without accents; an empty text where it has none."""
+    """Return the Latin letters of a name in lowercase without accents, or an empty text."""
     return "".join(char for char in unicodedata.normalize("NFKD", name).lower() if char in string.ascii_lowercase)
 
 

@@ -1,4 +1,4 @@
-"""One row of the sample CRM: the fields of the source contract, in the order of the table's columns."""
+"""A row of the sample CRM, with the fields of the source contract in the order of the table's columns."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import datetime
 from decimal import Decimal
 
 LEAD_ID_DIGITS = (15, 16, 17)  # Meta: Conversions API, Conversion Leads integration, payload specification
-DELETED_ENDING = "00404"  # the end of the lead ids, and only those, that the stand-in for Meta treats as deleted
+DELETED_ENDING = "00404"  # the stand-in for Meta treats lead ids as deleted if they end so
 
 
 @dataclass(frozen=True, slots=True)
 class SampleTransition:
-    """A lead's change to a stage, as a CRM writes it down: every text may be untidy, wrong or missing.
+    """A lead's change to a stage, as a CRM records it. Each text may be untidy, wrong or missing.
 
-    `event_time` and `lead_created_at` are aware (UTC); `lead_id` is text, so that 17 digits stay exact.
+    `event_time` and `lead_created_at` are in UTC. `lead_id` is text, so that 17 digits stay exact.
     """
 
     transition_id: str | None

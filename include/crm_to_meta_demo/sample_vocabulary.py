@@ -1,12 +1,12 @@
-"""Words of the sample CRM: names, places and telephone numbers of fourteen countries.
+"""The vocabulary of the sample CRM: names, places and phone numbers of fourteen countries.
 
-In: nothing. Out: `COUNTRIES`, from which `sample_people` makes leads up. Given and family names are common and
-are combined at random; no person is meant. Rules for whoever adds words:
+`sample_people` invents leads from `COUNTRIES`. Given and family names are common and are combined at random; no real
+person is meant. Rules for new words:
 
-- No city that names a time zone, no name that is also a word of a log line: leak tests search the logs for them.
-- Telephone numbers come from ranges kept free for fiction where a country has some: US 555-01xx, GB 07700 900xxx
+- No city that names a time zone and no name that is also a word in the logs: leak tests search the logs for them.
+- Phone numbers come from ranges that are reserved for fiction if a country has any: US 555-01xx, GB 07700 900xxx
   (Ofcom), DE 030 23125, 069 90009, 089 99998 and 0221 4710 (Bundesnetzagentur), FR 06 39 98 (Arcep). The others are
-  invented: they have the right form, and "555" in them or nearly.
+  invented: they have a valid form, and most contain "555".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class Place(NamedTuple):
-    """A city with the state and post code as its people write them; `zip` is None where there are no post codes."""
+    """A city with its state and post code as people there write them. `zip` is None if there are no post codes."""
 
     city: str
     state: str
@@ -23,7 +23,7 @@ class Place(NamedTuple):
 
 
 class Country(NamedTuple):
-    """What is needed to make up a lead of one country. In the telephone patterns each # stands for any digit."""
+    """The data for inventing leads of a country. In the phone patterns, each # stands for any digit."""
 
     code: str
     name: str
@@ -37,7 +37,7 @@ class Country(NamedTuple):
     places: tuple[Place, ...]
 
 
-MAIL_DOMAINS = (  # RFC 2606 keeps these three names, and so all below them, free for examples
+MAIL_DOMAINS = (  # RFC 2606 reserves the first three, with all their subdomains, for examples
     "example.com",
     "example.org",
     "example.net",
@@ -47,7 +47,7 @@ MAIL_DOMAINS = (  # RFC 2606 keeps these three names, and so all below them, fre
     "correo.example.com",
 )
 
-MAILBOX_WORDS = (  # for names that have no Latin letters to make an address from
+MAILBOX_WORDS = (  # for names without Latin letters
     "quietheron",
     "silverbirch",
     "morningtea",
@@ -60,7 +60,7 @@ MAILBOX_WORDS = (  # for names that have no Latin letters to make an address fro
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """The words of a comma-separated line."""
+    """Return the words of a comma-separated text."""
     return tuple(word.strip() for word in text.split(","))
 
 

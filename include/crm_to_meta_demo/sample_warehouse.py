@@ -1,6 +1,6 @@
-"""Writes the sample CRM into a warehouse: rows come in, those that are missing go into crm.lead_stage_transitions.
+"""Write missing rows of the sample CRM into the table crm.lead_stage_transitions of a warehouse.
 
-Rows that are there are never changed. A table of that name without the sample's comment is somebody's own: refused.
+Existing rows are never changed. A table of that name without the sample's comment is not the sample's, and is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-MARKER = "crm-to-meta sample data"  # the comment on the table starts so (sql/comment_on_sample_table.sql)
+MARKER = "crm-to-meta sample data"  # how the table's comment starts (sql/comment_on_sample_table.sql)
 _SQL_FOLDER = Path(__file__).with_name("sql")
 _TABLE_STATEMENTS = (
     "create_sample_schema.sql",
@@ -28,13 +28,14 @@ _TABLE_STATEMENTS = (
 
 
 class SampleTableRefusedError(Exception):
-    """The table for the sample CRM exists and is not the sample's."""
+    """The table for the sample CRM exists but is not the sample's."""
 
 
 def write_missing_rows(connection: psycopg.Connection[Any], rows: Iterable[SampleTransition]) -> int:
-    """Adds the rows that are not there yet, in one transaction; returns how many. Creates the table where absent.
+    """Add missing rows in one transaction, creating the table if needed; return the number of rows added.
 
-    Raises SampleTableRefusedError where the table is not the sample's; then nothing has been written.
+    Raises:
+        SampleTableRefusedError: the table is not the sample's. Nothing was written.
     """
     with connection.transaction():
         _make_table_ready(connection)
@@ -45,7 +46,7 @@ def write_missing_rows(connection: psycopg.Connection[Any], rows: Iterable[Sampl
 
 
 def _make_table_ready(connection: psycopg.Connection[Any]) -> None:
-    """Creates the table, or makes sure that the one that is there is the sample's; locks it against a second writer."""
+    """Create the table, or check that the existing one is the sample's. Lock it against a second writer."""
     with connection.cursor(row_factory=tuple_row) as cursor:
         table, comment = cursor.execute(_read_sql("find_sample_table.sql")).fetchone() or (None, None)
     if table is None:
@@ -53,16 +54,16 @@ def _make_table_ready(connection: psycopg.Connection[Any]) -> None:
             connection.execute(_read_sql(name))
     elif not (comment or "").startswith(MARKER):
         raise SampleTableRefusedError(
-            "crm.lead_stage_transitions is there already and is not the sample table (its comment does not start with "
-            f"{MARKER!r}). Invented rows are never mixed with others: use another database for the sample."
+            "crm.lead_stage_transitions exists already and is not the sample table: its comment does not start with "
+            f"{MARKER!r}. Sample rows are never mixed with others: use another database for the sample."
         )
     connection.execute(_read_sql("lock_sample_table.sql"))
 
 
 def _read_known_keys(connection: psycopg.Connection[Any]) -> set[str | tuple[str | None, str | None]]:
-    """What the rows that are there can be known by: the ids, and, for rows without one, lead and stage.
+    """Return the keys of the existing rows: their ids, and for rows without an id, lead and stage.
 
-    Lead and stage are read of all rows: somebody may have given an id to a row that had none.
+    Lead and stage are read from all rows, since somebody may have given an id to a row that had none.
     """
     with connection.cursor(row_factory=tuple_row) as cursor:
         keys = cursor.execute(_read_sql("select_sample_keys.sql")).fetchall()

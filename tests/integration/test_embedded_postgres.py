@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL of `make run`, also after what people do to it."""
+"""The embedded PostgreSQL of `make run`, also after a kill or a crash."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def test_that_it_keeps_its_data_and_stops(folder: Path) -> None:
-    """What was written is there after a stop, and nothing runs in between."""
+    """Data survives a stop, and no process runs in between."""
     with running_postgres(folder) as server:
         server.create_database("kept")
         server.create_database("kept")
@@ -73,7 +73,7 @@ def test_that_it_starts_after_it_was_killed_while_an_unlogged_table_was_made(fol
 
 
 def test_that_it_starts_after_it_was_killed(folder: Path) -> None:
-    """A server that was killed with everything it had open comes up again with its data."""
+    """A server that was killed with all its connections starts again with its data."""
     with running_postgres(folder) as server:
         server.create_database("kept")
         process = postmaster(folder)
@@ -88,7 +88,7 @@ def test_that_it_starts_after_it_was_killed(folder: Path) -> None:
 
 
 def test_that_another_programs_process_id_does_not_count(folder: Path) -> None:
-    """A process id left by a machine that went down may be another program's by now."""
+    """The process id that a crashed machine left behind may belong to another program now."""
     with running_postgres(folder):
         left = (folder / "postmaster.pid").read_text().split("\n", 1)[1]
     (folder / "postmaster.pid").write_text(f"{os.getpid()}\n{left}")

@@ -1,4 +1,4 @@
-"""The sample CRM: what it makes up, and how it gets into a real PostgreSQL."""
+"""The sample CRM: its rows, and how they get into a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def test_seed_matters(rows: list[SampleTransition]) -> None:
 
 
 def test_next_day_keeps_the_past(rows: list[SampleTransition]) -> None:
-    """Tomorrow's sample has all of today's rows, but for the leads of the day that drops out of the ten."""
+    """Tomorrow's sample has all of today's rows, except those of the leads of the oldest day."""
     oldest_day = TODAY - timedelta(days=10)
     kept = Counter(row for row in rows if row.lead_created_at.date() > oldest_day)
     assert not kept - Counter(build_transitions(TOMORROW))
 
 
 def test_next_day_rewrites_no_past(rows: list[SampleTransition]) -> None:
-    """What is new tomorrow and not dirty happened today."""
+    """Clean rows that are new tomorrow happened today."""
     clean_tomorrow = build_transitions_by_dirt(TOMORROW)["clean"]
     new = set(clean_tomorrow) - set(rows)
     assert {row.event_time.date() for row in new if row.event_time} == {TODAY}
@@ -182,7 +182,7 @@ def test_dirt_is_what_it_says(
 
 
 def test_usable_rows_have_an_identifier(rows_by_dirt: dict[str, list[SampleTransition]]) -> None:
-    """A row that is clean, or dirty yet expected to be usable, has a lead id, a click id, an e-mail or a phone."""
+    """A row that is clean or expected to be usable has a lead id, a click id, an email or a phone."""
     kinds = ["clean", *(dirt.kind for dirt in DIRT if dirt.expected == USABLE)]
     usable = [row for kind in kinds for row in rows_by_dirt[kind]]
     assert all(row.lead_id or row.fbclid or row.email or row.phone for row in usable)
@@ -208,7 +208,7 @@ def test_lead_ids_belong_to_one_lead(rows_by_dirt: dict[str, list[SampleTransiti
 
 
 def test_email_domains_are_reserved(rows: list[SampleTransition]) -> None:
-    """Every address is below example.com, example.org or example.net, which belong to nobody."""
+    """Every address is in example.com, example.org or example.net, which belong to nobody."""
     addresses = [row.email.strip().rstrip(".") for row in rows if row.email and "@" in row.email]
     ends = {end.lower() for address in addresses for end in re.findall(r"@([^\s,;/]+)", address)}
     assert len(addresses) > 2_000
@@ -248,7 +248,7 @@ def test_personal_values_can_be_searched_for(rows: list[SampleTransition]) -> No
 
 
 def test_personal_values_are_no_innocent_words(rows: list[SampleTransition]) -> None:
-    """No personal value is part of a time zone's name, a stage or a transition id, which logs may well show."""
+    """No personal value is part of a time zone's name, a stage or a transition id, which logs may show."""
     innocent = "\n".join(
         [*available_timezones(), *{row.stage or "" for row in rows}, *(row.transition_id or "" for row in rows)]
     )
@@ -265,7 +265,7 @@ def test_personal_values_cover_the_field(field: str, rows: list[SampleTransition
 
 
 def test_personal_values_include_the_tidied_form(rows_by_dirt: dict[str, list[SampleTransition]]) -> None:
-    """A leak is found also after a normaliser has been at work: small letters, no blanks, digits only."""
+    """A leak is also found in normalised form: lowercase, no blanks, digits only."""
     shouted = rows_by_dirt["email_capitals"]
     values = personal_values(shouted)
     assert {(row.email or "").strip().lower() for row in shouted} <= set(values)
@@ -273,7 +273,7 @@ def test_personal_values_include_the_tidied_form(rows_by_dirt: dict[str, list[Sa
 
 
 def test_fill_writes_the_sample(connection: Connection, rows: list[SampleTransition]) -> None:
-    """An empty warehouse gets the table, and in it the rows exactly as they were made."""
+    """An empty warehouse gets the table with exactly the rows that were built."""
     assert fill_sample_crm(connection, TODAY) == len(rows)
     assert read_table(connection) == Counter(rows)
 
@@ -295,7 +295,7 @@ def test_fill_next_day_adds_what_is_missing(connection: Connection, rows: list[S
 
 
 def test_fill_leaves_repaired_rows_alone(connection: Connection) -> None:
-    """A row that somebody has repaired by hand stays repaired, and does not come back as it was."""
+    """A row that somebody has repaired stays repaired and is not added again."""
     fill_sample_crm(connection, TODAY)
     connection.execute("UPDATE crm.lead_stage_transitions SET stage = 'new' WHERE trim(stage) = ''")
     connection.execute("UPDATE crm.lead_stage_transitions SET transition_id = 'mine' WHERE transition_id IS NULL")
@@ -305,7 +305,7 @@ def test_fill_leaves_repaired_rows_alone(connection: Connection) -> None:
 
 
 def test_fill_works_within_a_transaction(connection: Connection) -> None:
-    """What the caller rolls back is gone: filling commits nothing of its own within somebody's transaction."""
+    """Within the caller's transaction, filling commits nothing: a rollback removes all of it."""
     with connection.transaction(force_rollback=True):
         fill_sample_crm(connection, TODAY)
     assert connection.execute("SELECT to_regclass('crm.lead_stage_transitions')").fetchone() == (None,)
@@ -320,7 +320,7 @@ def test_fill_works_within_a_transaction(connection: Connection) -> None:
     ids=["table", "view"],
 )
 def test_fill_refuses_a_foreign_table(creation: str, connection: Connection) -> None:
-    """A table or view that does not carry the sample's comment is refused and stays as it is."""
+    """A table or view without the sample's comment is refused and not changed."""
     connection.execute("CREATE SCHEMA crm")
     connection.execute(creation.encode())
     before = connection.execute("SELECT * FROM crm.lead_stage_transitions").fetchall()
