@@ -212,9 +212,7 @@ def _state_notice(facts: Facts) -> Notice | None:
             "died. Nothing is lost: the next run takes over what is left."
         )
         return Notice("No sign of life", text)
-    return Notice(
-        "Still running", f"These are the counts at {moment_in_words(run.read_at)}. Open the page again later."
-    )
+    return Notice("Still running", f"These counts are from {moment_in_words(run.read_at)}. Open the page again later.")
 
 
 def _failure_notice(facts: Facts) -> Notice | None:
