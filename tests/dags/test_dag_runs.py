@@ -161,7 +161,7 @@ def test_that_a_failing_retention_changes_nothing_about_the_run(
         ("succeeded" if is_green else "failed",)
     ]
     assert staging == (0,)
-    assert "retention_delete_run: the warehouse answered" in caplog.text
+    assert "ledger/retention_delete_run: RaiseException (SQLSTATE P0001)" in caplog.text
 
 
 def test_that_an_audit_without_a_run_points_to_extract(

@@ -264,7 +264,7 @@ def test_report_tells_a_broken_law_beside_events_elsewhere(company: Company) -> 
     with pytest.raises(Exception, match="Please report this"):
         company.audit(own.run_key)
 
-    assert "The audit found the ledger and the requests at odds." in render_report(company.warehouse, own.run_key)
+    assert "The audit found that the ledger and the requests differ." in render_report(company.warehouse, own.run_key)
 
 
 def test_summary_says_what_is_elsewhere(company: Company) -> None:

@@ -398,7 +398,7 @@ def test_failed_extraction_leaves_nothing_behind(company: Company) -> None:
     )
     company.configure(source={"columns": {"value": "broken"}})
 
-    with pytest.raises(WarehouseRefusedError, match=r"^extract_stage_rows: DivisionByZero \(SQLSTATE 22012\)"):
+    with pytest.raises(WarehouseRefusedError, match=r"^extract/stage_rows: DivisionByZero \(SQLSTATE 22012\)"):
         company.extract()
 
     assert company.select("SELECT * FROM capi.run") == []
