@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from crm_to_meta.audit.step import audit
 from crm_to_meta.errors import BatchRefusedError, CrmToMetaError
 from crm_to_meta.extract.step import extract
+from crm_to_meta.ledger.timings import record_timing
 from crm_to_meta.models import DagRunFacts, Mode, Status
-from crm_to_meta.pipeline.window import resolve_window
+from crm_to_meta.pipeline.window import resolve_manual_window
 from crm_to_meta.transform.step import transform
 from crm_to_meta.validate.step import validate
-from crm_to_meta.warehouse import execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,14 +42,7 @@ def find_window(pipeline: Pipeline, day: date | None) -> Window:
     Raises:
         ConfigurationError: the day has not ended yet.
     """
-    return resolve_window(
-        pipeline,
-        run_type="manual",
-        interval_start=None,
-        interval_end=None,
-        run_after=datetime.now(UTC),
-        picked_day=day.isoformat() if day else None,
-    )
+    return resolve_manual_window(pipeline, picked_day=day.isoformat() if day else None, now=datetime.now(UTC))
 
 
 def dry_run(
@@ -102,5 +95,4 @@ def _timed(connection: Connection, pipeline: Pipeline, run_key: str, step: str) 
     """Record how long a step worked, and that the run is alive."""
     started = time.monotonic()
     yield
-    timing = {"run_key": run_key, "step": step, "seconds": time.monotonic() - started}
-    execute(connection, "ledger/record_timing", {**timing, "lease": timedelta(minutes=pipeline.lease_minutes)})
+    record_timing(connection, pipeline, run_key, step, started)

@@ -1,4 +1,4 @@
-"""What a run is doing, for the terminal: the warehouse's own record in, a line for each step out."""
+"""Prints a line for each step of a run as it ends, from the warehouse's own record."""
 
 from __future__ import annotations
 

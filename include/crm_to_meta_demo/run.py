@@ -19,7 +19,7 @@ import requests
 
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.models import TEST_EVENT_CODE_PATTERN, Mode
-from crm_to_meta.pipeline.window import resolve_window
+from crm_to_meta.pipeline.window import resolve_manual_window
 from crm_to_meta.report import render_report
 from crm_to_meta.report.preview import describe_preview
 from crm_to_meta_demo.airflow_process import airflow_environment, prepare_metadata_database, running_dag
@@ -56,14 +56,7 @@ def _check_parameters(options: RunOptions) -> None:
         ConfigurationError: DATE is no day that has ended, or TEST_EVENT_CODE cannot be a test code.
     """
     try:
-        resolve_window(
-            options.pipeline,
-            run_type="manual",
-            interval_start=None,
-            interval_end=None,
-            run_after=datetime.now(UTC),
-            picked_day=options.date,
-        )
+        resolve_manual_window(options.pipeline, picked_day=options.date, now=datetime.now(UTC))
     except ConfigurationError as error:
         raise ConfigurationError(f"DATE: {error}") from None
     if options.test_event_code and not re.fullmatch(TEST_EVENT_CODE_PATTERN, options.test_event_code):

@@ -1,4 +1,4 @@
-"""What a run came to, for the terminal: the audit tables in, three short tables and the next steps out."""
+"""Prints what a run came to: its rows by stage and status, the reasons, and what other runs have."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _connection(connection_id: str) -> AirflowConnection:
             ) from None
         raise ConfigurationError(
             f"There is no Airflow connection `{connection_id}`; add it under Admin > Connections, or set "
-            f"AIRFLOW_CONN_{connection_id.upper()} (docs/settings.md, Connections)."
+            f"{variable} (docs/settings.md, Connections)."
         ) from None
     where = f"Airflow connection `{connection_id}`"
     if not connection.conn_type:

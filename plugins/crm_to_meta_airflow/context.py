@@ -1,4 +1,4 @@
-"""The running task's context in, the facts of its DAG run out."""
+"""Reads the facts of a DAG run from the context of the running task."""
 
 from __future__ import annotations
 

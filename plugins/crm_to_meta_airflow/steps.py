@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from crm_to_meta.errors import CrmToMetaError, DeliveryIncompleteError, RunsAtWorkError
+from crm_to_meta.ledger.timings import record_timing
 from crm_to_meta.models import Mode, Shard
-from crm_to_meta.warehouse import Connection, execute
 from crm_to_meta_airflow.connections import meta_settings, open_warehouse
 from crm_to_meta_airflow.context import read_facts, read_mode, read_test_event_code, read_try_number, show_label
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crm_to_meta.pipeline.settings import Pipeline
+    from crm_to_meta.warehouse import Connection
 
 log = logging.getLogger("crm_to_meta")
 
@@ -31,7 +32,7 @@ def run_extract(pipeline: Pipeline) -> str:
     started = time.monotonic()
     with open_warehouse(pipeline.connections.warehouse) as connection:
         extraction = extract(connection, pipeline, facts)
-        _record_timing(connection, pipeline, extraction.run_key, "extract", started)
+        record_timing(connection, pipeline, extraction.run_key, "extract", started)
     log.info(
         "extract %s: mode %s, window %s to %s, %d rows staged, %d expired in the ledger, %d held by other runs",
         extraction.run_key,
@@ -174,13 +175,8 @@ def _step(pipeline: Pipeline, run_key: str, step: str) -> Iterator[Connection]:
             yield connection
         except BaseException:
             try:
-                _record_timing(connection, pipeline, run_key, step, started)
+                record_timing(connection, pipeline, run_key, step, started)
             except CrmToMetaError as error:  # what the step itself failed of is the error to tell, and to act on
                 log.debug("%s %s: its time is not on record: %s", step, run_key, error)
             raise
-        _record_timing(connection, pipeline, run_key, step, started)
-
-
-def _record_timing(connection: Connection, pipeline: Pipeline, run_key: str, step: str, started: float) -> None:
-    timing = {"run_key": run_key, "step": step, "seconds": time.monotonic() - started}
-    execute(connection, "ledger/record_timing", {**timing, "lease": timedelta(minutes=pipeline.lease_minutes)})
+        record_timing(connection, pipeline, run_key, step, started)

@@ -23,7 +23,7 @@ MAX_RUNS_NAMED: Final = 3
 
 
 class Situation(StrEnum):
-    """What becomes of events that another run has (audit_find_elsewhere.sql)."""
+    """What becomes of events that another run has (sql/find_elsewhere.sql)."""
 
     AT_WORK = "at_work"  # the lease of that run is not over: it finishes them
     SILENT = "silent"  # the lease is over and no run has taken them over yet

@@ -1,4 +1,4 @@
-"""What period a DAG run is about: facts of the run in, a `Window` out. The only place that knows.
+"""Finds the window of a DAG run. This is the only place that knows what Airflow's dates mean.
 
 Airflow means different things by "date D" for scheduled runs, backfills, `airflow dags test D` and manual runs with or
 without a date, so no step reads the context's dates itself.
@@ -52,6 +52,13 @@ def resolve_window(
             return Window(start=interval_start, end=interval_end, is_sweep=False)
         end = min(interval_end, run_after).astimezone(UTC)  # a wall clock's days have 23 to 25 hours
     return Window(start=end - timedelta(hours=pipeline.lookback_hours), end=end, is_sweep=True)
+
+
+def resolve_manual_window(pipeline: Pipeline, *, picked_day: str | None, now: datetime) -> Window:
+    """Return the window of a run that is started by hand now, without a data interval; see `resolve_window`."""
+    return resolve_window(
+        pipeline, run_type="manual", interval_start=None, interval_end=None, run_after=now, picked_day=picked_day
+    )
 
 
 def _day_window(pipeline: Pipeline, picked_day: str, *, now: datetime) -> Window:
