@@ -41,6 +41,19 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+class RequestOutcome(StrEnum):
+    """What became of a request to Meta (docs/delivery.md)."""
+
+    SENDING = "sending"  # no answer yet, or the worker died
+    DELIVERED = "delivered"
+    PAYLOAD_REFUSED = "payload_refused"
+    REFUSED_ALONE = "refused_alone"  # a single event, not confirmed yet
+    NOT_PROCESSED = "not_processed"
+    RATE_LIMITED = "rate_limited"
+    STOPPED = "stopped"
+    IN_DOUBT = "in_doubt"
+
+
 class Reason(StrEnum):
     """Why a transition has its status. Refusals by Meta have the reason `meta_<code or subcode>` instead."""
 

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from crm_to_meta.errors import ConfigurationError, WarehouseRefusedError
 from crm_to_meta.ledger.schema import MIGRATIONS_FOLDER, migrate
-from crm_to_meta.models import Mode, Reason, Status, held_back_table_of
+from crm_to_meta.models import Mode, Reason, RequestOutcome, Status, held_back_table_of
 from crm_to_meta_demo.environment import PROJECT_FOLDER
 
 if TYPE_CHECKING:
@@ -110,8 +110,9 @@ def test_tasks_that_start_at_once_take_turns(postgres: EmbeddedPostgres, databas
         ("delivery", "reason", set(Reason)),
         ("run", "mode", set(Mode)),
         ("request", "mode", set(Mode)),
+        ("request", "outcome", set(RequestOutcome)),
     ],
-    ids=["status", "reason", "mode of runs", "mode of requests"],
+    ids=["status", "reason", "mode of runs", "mode of requests", "outcome of requests"],
 )
 def test_words_of_code_and_tables_are_the_same(warehouse: Connection, table: str, column: str, words: set[str]) -> None:
     """What the code can say the table takes, and nothing else."""

@@ -1,4 +1,4 @@
-"""Several requests to Meta at a time: bodies in, classified answers out.
+"""The requests to Meta that are under way at a time.
 
 Only the HTTP requests run in threads; one thread alone sends, waits and takes the answers.
 """
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 Context = TypeVar("Context")
 
 
-class Lanes(Generic[Context]):
+class ConcurrentRequests(Generic[Context]):
     """The requests that are under way, each with what the caller knows of it."""
 
-    def __init__(self, client: MetaClient, number: int) -> None:
-        """Make as many lanes as there may be requests at a time."""
+    def __init__(self, client: MetaClient, most: int) -> None:
+        """Allow for `most` requests at a time."""
         self._client = client
-        self._number = number
-        self._pool = ThreadPoolExecutor(number, thread_name_prefix="meta")
+        self._most = most
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="meta")
         self._contexts: dict[Future[Answer], Context] = {}
 
     def __len__(self) -> int:
@@ -45,10 +45,10 @@ class Lanes(Generic[Context]):
         """
         answered = [future for future in self._contexts if future.done()]
         under_way = len(self._contexts) - len(answered)
-        untaken = 1 if self._number > 1 else 0
+        untaken = 1 if self._most > 1 else 0
         return (
-            under_way < self._number
-            and len(self._contexts) < self._number + untaken
+            under_way < self._most
+            and len(self._contexts) < self._most + untaken
             and all(map(_is_plain_success, answered))
         )
 
@@ -65,9 +65,9 @@ class Lanes(Generic[Context]):
         return len(wait(self._contexts, timeout=timeout_s).done)
 
     def take(self) -> tuple[Context, Answer]:
-        """Return an answer that is there: first one that may change something for the other requests.
+        """Return an answer that is there, first one that may change something for the other requests.
 
-        Whatever no rule foresees in the sending is raised here.
+        An error in the sending that no rule foresees is raised here.
         """
         future = min(filter(Future.done, self._contexts), key=_is_plain_success)
         return self._contexts.pop(future), future.result()

@@ -1,4 +1,4 @@
-"""The record of what is sent: each request is written down before it goes out, and again when its outcome is known.
+"""The journal of a load: each request is written down before it is sent, and again when its outcome is known.
 
 Every method is one committed transaction, so a worker that is killed between two of them leaves a true record.
 """
@@ -9,48 +9,19 @@ import uuid
 import zlib
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from crm_to_meta.errors import CredentialsError, RateLimitedError, RunTakenOverError
 from crm_to_meta.load.resume import Part, PastRequest
-from crm_to_meta.meta.answers import SUBCODE_TOO_OLD, Action, Answer
+from crm_to_meta.meta.answers import SUBCODE_TOO_OLD, Answer
 from crm_to_meta.meta.limits import META_DEDUPLICATION_WINDOW
-from crm_to_meta.models import Mode, Reason, Shard, Status
+from crm_to_meta.models import Mode, Reason, RequestOutcome, Shard, Status
 from crm_to_meta.warehouse import Connection, execute, one_row
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from crm_to_meta.load.isolation import Refusal, Suspect
-
-_OUTCOMES = {
-    Action.DELIVERED: "delivered",
-    Action.PAYLOAD: "payload_refused",
-    Action.RETRY: "not_processed",
-    Action.REDUCE: "not_processed",
-    Action.RATE_LIMIT: "rate_limited",
-    Action.AUTH: "stopped",
-    Action.CONFIGURATION: "stopped",
-    Action.IN_DOUBT: "in_doubt",
-    Action.UNKNOWN: "not_processed",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """A chunk as it was stored."""
-
-    chunk_no: int
-    body: bytes
-
-
-class Consequence(Enum):
-    """What a refused request means for its events."""
-
-    SEARCH_ON = 0  # some event of several is at fault, or there is something else to try with a single one
-    SUSPECT = 1  # a single event was refused, and that is not confirmed yet
-    REJECT = 2  # this very event is at fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +51,7 @@ class Journal:
         an answer is in doubt from here on.
 
         Args:
-            clears_stop: somebody mended what stopped the run, and cleared the task.
+            clears_stop: somebody fixed what stopped the run, and cleared the task.
 
         Raises:
             CredentialsError: another shard just stopped the run.
@@ -99,35 +70,37 @@ class Journal:
             if self.is_live and state != "running":  # of a running run nobody takes transitions
                 execute(self._connection, "load/set_aside_chunks", scope)
 
-    def chunks(self) -> dict[int, int]:
+    def list_chunks(self) -> dict[int, int]:
         """Return the numbers of the shard's chunks that are not finished, in order, with how many events they have."""
         scope = {**self._run(), "shard_no": self._shard.shard_no}
         return dict(execute(self._connection, "load/list_chunks", scope).fetchall())
 
-    def read_chunk(self, chunk_no: int) -> Chunk:
-        """Return a chunk with its body unpacked."""
+    def read_chunk(self, chunk_no: int) -> bytes:
+        """Return the body of a chunk, unpacked."""
         (body,) = one_row(execute(self._connection, "load/read_chunk", self._chunk(chunk_no)))
-        return Chunk(chunk_no=chunk_no, body=zlib.decompress(body))
+        return zlib.decompress(body)
 
-    def finished_events(self, chunk: Chunk) -> set[int]:
+    def finished_events(self, chunk_no: int) -> set[int]:
         """Return the events of a live chunk that the ledger no longer lets this run send.
 
         They are settled, another run's, or in doubt for longer than Meta de-duplicates.
         """
         if not self.is_live:
             return set()
-        scope = {**self._chunk(chunk.chunk_no), "deduplication_window": META_DEDUPLICATION_WINDOW}
+        scope = {**self._chunk(chunk_no), "deduplication_window": META_DEDUPLICATION_WINDOW}
         return {int(place) for (place,) in execute(self._connection, "load/list_finished", scope)}
 
     def past_requests(self, chunk_no: int) -> list[PastRequest]:
         """Return the chunk's requests on record, oldest first."""
         rows = execute(self._connection, "load/list_requests", self._chunk(chunk_no))
         return [
-            PastRequest(part=Part(start, end, without_lead_id=without), outcome=outcome, subcode=subcode)
+            PastRequest(
+                part=Part(start, end, without_lead_id=without), outcome=RequestOutcome(outcome), subcode=subcode
+            )
             for start, end, without, outcome, subcode in rows
         ]
 
-    def begin_request(self, chunk: Chunk, part: Part, *, attempt: int) -> int:
+    def begin_request(self, chunk_no: int, part: Part, *, attempt: int) -> int:
         """Write down that a request is about to be sent, renew the lease, and return the request's id.
 
         Raises:
@@ -140,30 +113,38 @@ class Journal:
         row = execute(
             self._connection,
             "load/begin_request",
-            {**self._chunk(chunk.chunk_no), **request, **sender, "attempt": attempt, "mode": self._mode},
+            {**self._chunk(chunk_no), **request, **sender, "attempt": attempt, "mode": self._mode},
         ).fetchone()
         if row is None:
-            raise self._why_stopped(chunk)
+            raise self._why_stopped(chunk_no)
         return int(row[0])
 
     def end_request(
-        self, request_id: int, chunk: Chunk, part: Part, answer: Answer, *, consequence: Consequence
+        self,
+        request_id: int,
+        chunk_no: int,
+        part: Part,
+        answer: Answer,
+        *,
+        outcome: RequestOutcome,
+        status: Status | None,
     ) -> Recorded:
-        """Write down the answer and what follows for the events, in one transaction.
+        """Write down the answer and what becomes of the events, in one transaction.
 
         Args:
             request_id: what `begin_request` returned.
-            chunk: the chunk the request is about.
+            chunk_no: the chunk the request is about.
             part: its events in the request.
             answer: Meta's answer.
-            consequence: what it means where it is a refusal.
+            outcome: what it means for the request.
+            status: what the events get from it: delivered, in_doubt or rejected; None where they stay as they are.
 
         Raises:
             RunTakenOverError: somebody took this worker for dead and put the request in doubt; there it stays.
         """
-        outcome = {
+        ended = {
             "request_id": request_id,
-            "outcome": "refused_alone" if consequence is Consequence.SUSPECT else _OUTCOMES[answer.action],
+            "outcome": outcome,
             "duration_ms": answer.duration_ms,
             "http_status": answer.http_status,
             "error_code": answer.code,
@@ -172,34 +153,41 @@ class Journal:
             "events_received": answer.events_received,
         }
         with self._connection.transaction():
-            ended = execute(self._connection, "load/end_request", outcome).fetchone()
-            if ended is None:
+            row = execute(self._connection, "load/end_request", ended).fetchone()
+            if row is None:
                 raise RunTakenOverError(
                     f"Run {self._shard.run_key}: another run or try took this one for dead while a request was under "
                     "way, and goes on with its events. Nothing to do; see capi.request."
                 )
-            return Recorded(at=ended[0], status=self._settle_answered(chunk, part, answer, consequence))
+            if status is Status.REJECTED:
+                status = self._reject(chunk_no, part, (answer.code, answer.subcode), answer.fbtrace_id)
+            elif status is Status.IN_DOUBT:
+                self._settle(chunk_no, part, status, Reason.OUTCOME_UNKNOWN, answer.fbtrace_id)
+            elif status is Status.DELIVERED:
+                reason = Reason.SENT_WITHOUT_LEAD_ID if part.without_lead_id else None
+                self._settle(chunk_no, part, status, reason, answer.fbtrace_id)
+        return Recorded(at=row[0], status=status)
 
-    def confirm_rejection(self, chunk: Chunk, suspect: Suspect) -> Status:
+    def confirm_rejection(self, chunk_no: int, suspect: Suspect) -> Status:
         """Write down that an event that was refused alone is rejected; return the status it got.
 
         Raises:
             RunTakenOverError: this try does not hold the chunk any more.
         """
-        scope = {**self._chunk(chunk.chunk_no), "holder": self._holder, "request_id": suspect.request_id}
+        scope = {**self._chunk(chunk_no), "holder": self._holder, "request_id": suspect.request_id}
         with self._connection.transaction():
             if not execute(self._connection, "load/confirm_rejection", scope).rowcount:
-                raise self._why_stopped(chunk)
-            return self._reject(chunk, suspect.part, suspect.refusal, suspect.fbtrace_id)
+                raise self._why_stopped(chunk_no)
+            return self._reject(chunk_no, suspect.part, suspect.refusal, suspect.fbtrace_id)
 
     def find_witness(self) -> datetime | None:
         """Return when the last request of this run that Meta took was sent, by any shard; None where it took none."""
         moment: datetime | None = one_row(execute(self._connection, "load/find_witness", self._run()))[0]
         return moment
 
-    def expire(self, chunk: Chunk, part: Part) -> None:
+    def expire(self, chunk_no: int, part: Part) -> None:
         """Write down that events became too old before they could be sent."""
-        self._settle(chunk, part, Status.EXPIRED, Reason.EVENT_TOO_OLD)
+        self._settle(chunk_no, part, Status.EXPIRED, Reason.EVENT_TOO_OLD)
 
     def finish_chunk(self, chunk_no: int) -> None:
         """Nothing of the chunk is left to send."""
@@ -217,43 +205,30 @@ class Journal:
         """Say that this run is alive, while it waits."""
         execute(self._connection, "load/renew_lease", {**self._run(), "lease": self._lease})
 
-    def _settle_answered(self, chunk: Chunk, part: Part, answer: Answer, consequence: Consequence) -> Status | None:
-        match answer.action:
-            case Action.DELIVERED:
-                reason = Reason.SENT_WITHOUT_LEAD_ID if part.without_lead_id else None
-                self._settle(chunk, part, Status.DELIVERED, reason, answer.fbtrace_id)
-                return Status.DELIVERED
-            case Action.IN_DOUBT:
-                self._settle(chunk, part, Status.IN_DOUBT, Reason.OUTCOME_UNKNOWN, answer.fbtrace_id)
-                return Status.IN_DOUBT
-            case Action.PAYLOAD if consequence is Consequence.REJECT:
-                return self._reject(chunk, part, (answer.code, answer.subcode), answer.fbtrace_id)
-        return None
-
-    def _reject(self, chunk: Chunk, part: Part, refusal: Refusal, fbtrace_id: str | None) -> Status:
+    def _reject(self, chunk_no: int, part: Part, refusal: Refusal, fbtrace_id: str | None) -> Status:
         """Settle an event that Meta refuses. One that Meta finds too old is expired, unless it may have arrived."""
         code, subcode = refusal
         is_too_old = subcode == SUBCODE_TOO_OLD and self.is_live
-        if is_too_old and self._settle(chunk, part, Status.EXPIRED, Reason.EVENT_TOO_OLD, fbtrace_id):
+        if is_too_old and self._settle(chunk_no, part, Status.EXPIRED, Reason.EVENT_TOO_OLD, fbtrace_id):
             return Status.EXPIRED
-        self._settle(chunk, part, Status.REJECTED, f"meta_{subcode or code or 0}", fbtrace_id)
+        self._settle(chunk_no, part, Status.REJECTED, f"meta_{subcode or code or 0}", fbtrace_id)
         return Status.REJECTED
 
     def _settle(
-        self, chunk: Chunk, part: Part, status: Status, reason: str | None, fbtrace_id: str | None = None
+        self, chunk_no: int, part: Part, status: Status, reason: str | None, fbtrace_id: str | None = None
     ) -> int:
         """Settle events in the ledger, or count them on the chunk, since test runs leave it alone; return how many."""
-        scope: dict[str, Any] = {**self._chunk(chunk.chunk_no), "status": status}
+        scope: dict[str, Any] = {**self._chunk(chunk_no), "status": status}
         if not self.is_live:
             return execute(self._connection, "load/count_chunk", {**scope, "events": part.size}).rowcount
         outcome = {"part_start": part.start, "part_end": part.end, "reason": reason, "fbtrace_id": fbtrace_id}
         return execute(self._connection, "load/settle_events", {**scope, **outcome}).rowcount
 
-    def _why_stopped(self, chunk: Chunk) -> RunTakenOverError | CredentialsError | RateLimitedError:
+    def _why_stopped(self, chunk_no: int) -> RunTakenOverError | CredentialsError | RateLimitedError:
         state, stop_reason = one_row(execute(self._connection, "load/find_run", self._run()))
         if state == "running" and stop_reason:
             return CredentialsError(f"Run {self._shard.run_key} was stopped by another shard: {stop_reason}.")
-        scope = {**self._chunk(chunk.chunk_no), "pipeline": self._pipeline, "holder": self._holder}
+        scope = {**self._chunk(chunk_no), "pipeline": self._pipeline, "holder": self._holder}
         (pause_s,) = one_row(execute(self._connection, "load/find_pause", scope))
         if state == "running" and pause_s:
             return RateLimitedError(

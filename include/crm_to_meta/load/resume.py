@@ -1,4 +1,4 @@
-"""How far a chunk is: its recorded requests in, the parts that are still to be sent out.
+"""How a chunk is resumed: by its requests on record, which parts of it are still to be sent.
 
 Pure, so that any crash can be replayed in a test.
 """
@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from crm_to_meta.meta.answers import SUBCODE_LEAD_UNKNOWN
+from crm_to_meta.models import RequestOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,7 @@ class PastRequest:
     """A request of this chunk that is on record."""
 
     part: Part
-    outcome: str
+    outcome: RequestOutcome
     subcode: int | None = None
 
 
@@ -64,17 +65,17 @@ def event_states(events: int, past: Iterable[PastRequest], *, can_drop_lead_id: 
     states = [State.OPEN] * events
     for request in past:
         part = request.part
-        if request.outcome == "payload_refused" and part.size > 1:
+        if request.outcome is RequestOutcome.PAYLOAD_REFUSED and part.size > 1:
             continue  # its halves have requests of their own
-        if request.outcome == "delivered":
+        if request.outcome is RequestOutcome.DELIVERED:
             after = State.SETTLED
-        elif request.outcome == "payload_refused":
+        elif request.outcome is RequestOutcome.PAYLOAD_REFUSED:
             is_lead_unknown = request.subcode == SUBCODE_LEAD_UNKNOWN and not part.without_lead_id
             tries_again = is_lead_unknown and part.start in droppable
             after = State.OPEN_WITHOUT_LEAD_ID if tries_again else State.SETTLED
-        elif request.outcome == "in_doubt":
+        elif request.outcome is RequestOutcome.IN_DOUBT:
             after = State.IN_DOUBT
-        else:  # nothing was processed, or a refusal is not believed
+        else:  # nothing was processed, or a refusal is not confirmed
             continue
         for index in range(part.start, part.end):
             if states[index] is not State.SETTLED:

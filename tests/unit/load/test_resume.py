@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from crm_to_meta.load.resume import Part, PastRequest, State, event_states, open_parts
 from crm_to_meta.meta.answers import SUBCODE_LEAD_UNKNOWN, SUBCODE_TOO_OLD
+from crm_to_meta.models import RequestOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,8 @@ NOTHING_HAPPENED = ["not_processed", "rate_limited", "stopped", "sending"]
 
 def request(start: int, end: int, outcome: str, subcode: int | None = None, *, without: bool = False) -> PastRequest:
     """Return a request on record."""
-    return PastRequest(part=Part(start, end, without_lead_id=without), outcome=outcome, subcode=subcode)
+    part = Part(start, end, without_lead_id=without)
+    return PastRequest(part=part, outcome=RequestOutcome(outcome), subcode=subcode)
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
@@ -236,7 +238,7 @@ class Sending(RuleBasedStateMachine):
             self.accepted |= set(events)
         if network == "loses answer":
             outcome, subcode = "in_doubt", None
-        self.past.append(PastRequest(part=part, outcome=outcome, subcode=subcode))
+        self.past.append(PastRequest(part=part, outcome=RequestOutcome(outcome), subcode=subcode))
 
         if outcome == "delivered":
             self.settled |= set(events)

@@ -89,11 +89,12 @@ def test_every_status_and_mode_has_its_text() -> None:
 
 def test_every_outcome_has_its_text() -> None:
     """Every outcome that a request can have on record is explained."""
-    from crm_to_meta.load.journal import _OUTCOMES
+    from crm_to_meta.load.chunk_in_flight import _OUTCOMES
+    from crm_to_meta.models import RequestOutcome
     from crm_to_meta.report.words import OUTCOME_WORDS
 
     assert set(_OUTCOMES) == set(Action)
-    assert set(OUTCOME_WORDS) == {"sending", "refused_alone", *_OUTCOMES.values()}
+    assert set(OUTCOME_WORDS) == set(RequestOutcome)
 
 
 def test_every_pattern_of_a_bar_is_drawn() -> None:
