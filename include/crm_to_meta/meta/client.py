@@ -1,4 +1,4 @@
-"""Meta's Conversions API over HTTP: one request body in, one classified `Answer` out.
+"""Send request bodies to Meta's Conversions API over HTTP, and classify the answers.
 
 The token travels in the Authorization header alone. Redirects are not followed, so it never reaches another host.
 Bodies are not compressed, since Meta is not known to take that. An answer has a time limit as a whole and a size limit.
@@ -12,22 +12,23 @@ import re
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, NewConnectionError, SSLError
 
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.meta.answers import Action, Answer, classify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
+
+    from urllib3.connection import HTTPConnection
 
 DEFAULT_API_VERSION: Final = "v24.0"  # "Versions": served until 2028-02-18
 DEFAULT_BASE_URL: Final = "https://graph.facebook.com"
@@ -149,70 +150,49 @@ class _BearerAuth(requests.auth.AuthBase):
         return request
 
 
-class _Watch:
-    """Hangs up on an answer that takes too long as a whole.
+class _OneConnection(requests.adapters.HTTPAdapter):
+    """Requests' own transport, straight or through a proxy, which can hang up: for one thread alone.
 
-    A socket's own time limit begins anew with each byte: a server that drips its answer would outlive the run's lease.
+    A socket's own time limit begins anew with each byte: a server that drips its answer, headers included, would
+    outlive the run's lease. Neither requests nor urllib3 has a limit for the whole, and their callers cannot reach the
+    socket before the headers are there. So the pools make their connections through `_connect`, which remembers them.
     """
 
-    def __init__(self, limit_s: float) -> None:
-        self.peer: socket.socket | None = None
-        self._timer = threading.Timer(limit_s, self._hang_up)
-        self._timer.daemon = True
+    def __init__(self) -> None:
+        super().__init__()
+        self._connection: HTTPConnection | None = None
 
-    def __enter__(self) -> Self:
-        _current.watch = self
-        self._timer.start()
-        return self
+    def get_connection_with_tls_context(self, *arguments: Any, **named: Any) -> Any:
+        """Return the pool for a request; its next connection will be remembered."""
+        pool: Any = super().get_connection_with_tls_context(*arguments, **named)
+        pool.ConnectionCls = partial(self._connect, type(pool).ConnectionCls)
+        return pool
 
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+    def _connect(self, connection_class: type[HTTPConnection], *arguments: Any, **named: Any) -> HTTPConnection:
+        self._connection = connection_class(*arguments, **named)
+        return self._connection
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
         """Wake up whoever waits for the connection."""
         with suppress(OSError):
-            if self.peer is not None:
-                self.peer.shutdown(socket.SHUT_RDWR)
+            if self._connection is not None and self._connection.sock is not None:
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-_current: Final = threading.local()  # the watch over the request of this thread
-
-
-class _WatchedHTTPConnection(HTTPConnection):
-    def getresponse(self) -> Any:
-        """Let the watch know the connection before its answer is waited for."""
-        _current.watch.peer = self.sock
-        return super().getresponse()
-
-
-class _WatchedHTTPSConnection(HTTPSConnection):
-    def getresponse(self) -> Any:
-        """Let the watch know the connection before its answer is waited for."""
-        _current.watch.peer = self.sock
-        return super().getresponse()
-
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedHTTPConnection
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedHTTPSConnection
-
-
-class _WatchedAdapter(requests.adapters.HTTPAdapter):
-    """Requests' own transport over watched connections, straight or through a proxy."""
-
-    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
-        """Use watched connections."""
-        super().init_poolmanager(*arguments, **named)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-
-    def proxy_manager_for(self, *arguments: Any, **named: Any) -> Any:
-        """Use watched connections."""
-        manager = super().proxy_manager_for(*arguments, **named)
-        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-        return manager
+@contextmanager
+def _time_limit(session: requests.Session, limit_s: float) -> Iterator[None]:
+    """Hang up on a request that takes too long as a whole."""
+    transport = session.get_adapter("https://")
+    if not isinstance(transport, _OneConnection):  # a test's own
+        yield
+        return
+    timer = threading.Timer(limit_s, transport.hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class MetaClient:
@@ -246,10 +226,11 @@ class MetaClient:
             events: how many events they hold.
         """
         started = time.monotonic()
+        session = self._session()
         try:
             with (
-                _Watch(_CONNECT_TIMEOUT_S + self._timeout_s),
-                self._session().post(
+                _time_limit(session, _CONNECT_TIMEOUT_S + self._timeout_s),
+                session.post(
                     self._settings.events_url,
                     params=self._settings.proof,
                     data=body,
@@ -275,7 +256,7 @@ class MetaClient:
             session.auth = _BearerAuth(self._settings.token)
             headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "crm-to-meta"}
             session.headers.update(headers)
-            transport = self._transport or _WatchedAdapter()
+            transport = self._transport or _OneConnection()
             session.mount("http://", transport)
             session.mount("https://", transport)
             self._sessions.append(session)

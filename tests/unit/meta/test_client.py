@@ -9,16 +9,23 @@ import io
 import logging
 import pickle
 import socket
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 import urllib3
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from urllib3.exceptions import (
     ConnectTimeoutError,
     IncompleteRead,
@@ -323,10 +330,10 @@ def test_a_name_that_is_not_known_is_told() -> None:
 
 
 @contextmanager
-def served(answer: Callable[[socket.socket], None]) -> Iterator[tuple[MetaSettings, list[int]]]:
-    """Listen on the loopback address; each request of each connection is answered by the function.
+def accepting(talk: Callable[[socket.socket], None]) -> Iterator[tuple[int, list[int]]]:
+    """Listen on the loopback address; the function talks to each connection.
 
-    Yields settings that lead there, and a list that grows by one for each connection.
+    Yields the port, and a list that grows by one for each connection.
     """
     connections: list[int] = []
 
@@ -337,18 +344,29 @@ def served(answer: Callable[[socket.socket], None]) -> Iterator[tuple[MetaSettin
             except OSError:
                 return
             connections.append(1)
-            threading.Thread(target=talk, args=[peer], daemon=True).start()
+            threading.Thread(target=hold, args=[peer], daemon=True).start()
 
-    def talk(peer: socket.socket) -> None:
+    def hold(peer: socket.socket) -> None:
         with peer, suppress(OSError):
-            while read_request(peer):
-                answer(peer)
+            talk(peer)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=serve, daemon=True).start()
-        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        yield MetaSettings(dataset_id="1", crm_name="c", token=TOKEN, base_url=base_url), connections
+        yield listener.getsockname()[1], connections
         listener.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def served(answer: Callable[[socket.socket], None]) -> Iterator[tuple[MetaSettings, list[int]]]:
+    """Answer each request of each connection by the function; yield settings that lead there, and the connections."""
+
+    def talk(peer: socket.socket) -> None:
+        while read_request(peer):
+            answer(peer)
+
+    with accepting(talk) as (port, connections):
+        base_url = f"http://127.0.0.1:{port}"
+        yield MetaSettings(dataset_id="1", crm_name="c", token=TOKEN, base_url=base_url), connections
 
 
 def read_request(peer: socket.socket) -> bytes:
@@ -370,10 +388,8 @@ def http(body: bytes, *, length: int | None = None) -> bytes:
 SUCCESS = http(b'{"events_received":1}')
 
 
-@pytest.mark.parametrize("start", [0, 20, len(SUCCESS) - 12], ids=["status line", "headers", "body"])
-def test_an_answer_that_drips_is_given_up(start: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte comes in time, the answer does not: the worker is not kept longer than a request may take."""
-    monkeypatch.setattr("crm_to_meta.meta.client._CONNECT_TIMEOUT_S", 0.1)
+def drip_from(start: int) -> Callable[[socket.socket], None]:
+    """Return what answers a request with a success, byte by byte from some place on."""
 
     def drip(peer: socket.socket) -> None:
         peer.sendall(SUCCESS[:start])
@@ -381,11 +397,86 @@ def test_an_answer_that_drips_is_given_up(start: int, monkeypatch: pytest.Monkey
             peer.sendall(bytes([byte]))
             time.sleep(0.2)
 
-    with served(drip) as (settings, _), MetaClient(settings, timeout_s=0.5) as client:
-        answer = client.send_events(BODY, events=1)
+    return drip
 
+
+@pytest.fixture
+def _limit_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crm_to_meta.meta.client._CONNECT_TIMEOUT_S", 0.4)
+
+
+@pytest.mark.usefixtures("_limit_is_short")
+@pytest.mark.parametrize("way", ["straight", "through a proxy"])
+@pytest.mark.parametrize("start", [0, 20, len(SUCCESS) - 12], ids=["status line", "headers", "body"])
+def test_an_answer_that_drips_is_given_up(start: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, the answer does not: the worker is not kept longer than a request may take."""
+    with served(drip_from(start)) as (settings, connections):
+        base_url = settings.base_url
+        if way == "through a proxy":
+            monkeypatch.setenv("http_proxy", base_url)
+            monkeypatch.setenv("no_proxy", "")
+            base_url = "http://graph.invalid"
+        with MetaClient(replace(settings, base_url=base_url), timeout_s=0.5) as client:
+            answer = client.send_events(BODY, events=1)
+
+    assert connections == [1]
     assert answer.action is Action.IN_DOUBT
     assert answer.duration_ms < 5000
+
+
+@pytest.mark.usefixtures("_limit_is_short")
+@pytest.mark.parametrize("way", ["straight", "through a proxy"])
+@pytest.mark.parametrize("start", [0, 20, len(SUCCESS) - 12], ids=["status line", "headers", "body"])
+def test_an_answer_over_tls_that_drips_is_given_up(
+    start: int, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same over TLS, also in a tunnel through a proxy."""
+    context = make_tls_context(tmp_path / "certificate.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "certificate.pem"))
+
+    def talk(peer: socket.socket) -> None:
+        if way == "through a proxy":
+            assert peer.recv(65536).startswith(b"CONNECT ")
+            peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with context.wrap_socket(peer, server_side=True) as tls:
+            read_request(tls)
+            drip_from(start)(tls)
+
+    with accepting(talk) as (port, connections):
+        base_url = f"https://127.0.0.1:{port}"
+        if way == "through a proxy":
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+            monkeypatch.setenv("no_proxy", "")
+        with MetaClient(replace(SETTINGS, base_url=base_url), timeout_s=0.5) as client:
+            answer = client.send_events(BODY, events=1)
+
+    assert connections == [1]
+    assert answer.action is Action.IN_DOUBT
+    assert answer.duration_ms < 5000
+
+
+def make_tls_context(path: Path) -> ssl.SSLContext:
+    """Return the context of a server on the loopback address; its certificate is written to the file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
 
 
 @pytest.mark.parametrize("length", [None, 1 << 40], ids=["true length", "endless"])
