@@ -1,4 +1,4 @@
-"""How far a load is: events as they are settled in, a sentence now and then out."""
+"""Tell at intervals how far a load is: events that are settled, their rate, and the time left."""
 
 from __future__ import annotations
 

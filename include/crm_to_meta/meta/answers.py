@@ -1,4 +1,4 @@
-"""What an answer of Meta means: HTTP status, body and headers in, one classified `Answer` out.
+"""Classify what Meta answered: what its HTTP status, body and headers mean for the events that were sent.
 
 By status, code, subcode and error type, never by a text: texts are localised and change. `RULES` is the whole table.
 What else an answer tells, such as the place of a fault, is a hint to whoever searches for it, and decides nothing.
@@ -47,7 +47,7 @@ STOPPING: Final = frozenset({Action.AUTH, Action.CONFIGURATION})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class AnswerRule:
     """One line of the table: what is None fits anything; the first rule that fits an answer decides."""
 
     action: Action
@@ -89,30 +89,40 @@ _LIMITS: Final = '"Rate Limits"'
 # Codes outrank the status: 190 was seen under 500, rate limits under 400, 403, 429 and 500. Titles in quotes are pages
 # of Meta's documentation; "seen" is an answer that somebody got and recorded in public.
 RULES: Final = (
-    Rule(action=Action.CONFIGURATION, codes={100}, subcodes={33, 34}, source="seen: dataset unknown or out of reach"),
-    Rule(
+    AnswerRule(
+        action=Action.CONFIGURATION, codes={100}, subcodes={33, 34}, source="seen: dataset unknown or out of reach"
+    ),
+    AnswerRule(
         action=Action.CONFIGURATION,
         codes={100},
         subcodes={None},
         error_type="GraphMethodException",
         source="seen: appsecret_proof wrong or missing (facebook-python-business-sdk issue 528)",
     ),
-    Rule(action=Action.CONFIGURATION, codes={2635}, source='"Error Reference": API version no longer served'),
-    Rule(action=Action.AUTH, codes={190}, source=f"{_ERRORS}: token expired, revoked or invalid"),
-    Rule(action=Action.AUTH, codes={102, 104}, source=f"{_ERRORS}: session or signature not valid"),
-    Rule(action=Action.AUTH, codes={3, 10, 294}, source=f"{_ERRORS}: the app may not do this"),
-    Rule(action=Action.RATE_LIMIT, codes={4, 17, 32, 613}, source=f"{_LIMITS}: app, user, page, custom limit"),
-    Rule(action=Action.RATE_LIMIT, codes={341, 368}, source=f"{_ERRORS}: application limit; blocked for a while"),
-    Rule(action=Action.RATE_LIMIT, codes={*range(80000, 80010), 80014}, source=f"{_LIMITS}: business use case limits"),
-    Rule(action=Action.AUTH, codes=range(200, 300), source=f"{_ERRORS}: permission not granted or removed"),
-    Rule(action=Action.REDUCE, codes={1}, source="seen under 500: asks for less data, then a retry"),
-    Rule(action=Action.RETRY, codes={2, 21009}, source=f"{_ERRORS}; seen: healed with is_transient false"),
-    Rule(action=Action.PAYLOAD, codes={100}, source='"Error Reference": invalid parameter; 2804xxx say which'),
-    Rule(action=Action.RATE_LIMIT, statuses={429}, source="RFC 6585: too many requests"),
-    Rule(action=Action.AUTH, error_type="OAuthException", has_code=False, source=f"{_ERRORS}: login status unknown"),
-    Rule(action=Action.DELIVERED, statuses=_OK, counts_all=True, source='"Using the API"'),
-    Rule(action=Action.UNKNOWN, statuses=range(300, 500), source="RFC 9110: not followed, or refused unprocessed"),
-    Rule(action=Action.IN_DOUBT, source="anything else may come after the work: 5xx, 200 without the exact count"),
+    AnswerRule(action=Action.CONFIGURATION, codes={2635}, source='"Error Reference": API version no longer served'),
+    AnswerRule(action=Action.AUTH, codes={190}, source=f"{_ERRORS}: token expired, revoked or invalid"),
+    AnswerRule(action=Action.AUTH, codes={102, 104}, source=f"{_ERRORS}: session or signature not valid"),
+    AnswerRule(action=Action.AUTH, codes={3, 10, 294}, source=f"{_ERRORS}: the app may not do this"),
+    AnswerRule(action=Action.RATE_LIMIT, codes={4, 17, 32, 613}, source=f"{_LIMITS}: app, user, page, custom limit"),
+    AnswerRule(action=Action.RATE_LIMIT, codes={341, 368}, source=f"{_ERRORS}: application limit; blocked for a while"),
+    AnswerRule(
+        action=Action.RATE_LIMIT, codes={*range(80000, 80010), 80014}, source=f"{_LIMITS}: business use case limits"
+    ),
+    AnswerRule(action=Action.AUTH, codes=range(200, 300), source=f"{_ERRORS}: permission not granted or removed"),
+    AnswerRule(action=Action.REDUCE, codes={1}, source="seen under 500: asks for less data, then a retry"),
+    AnswerRule(action=Action.RETRY, codes={2, 21009}, source=f"{_ERRORS}; seen: healed with is_transient false"),
+    AnswerRule(action=Action.PAYLOAD, codes={100}, source='"Error Reference": invalid parameter; 2804xxx say which'),
+    AnswerRule(action=Action.RATE_LIMIT, statuses={429}, source="RFC 6585: too many requests"),
+    AnswerRule(
+        action=Action.AUTH, error_type="OAuthException", has_code=False, source=f"{_ERRORS}: login status unknown"
+    ),
+    AnswerRule(action=Action.DELIVERED, statuses=_OK, counts_all=True, source='"Using the API"'),
+    AnswerRule(
+        action=Action.UNKNOWN, statuses=range(300, 500), source="RFC 9110: not followed, or refused unprocessed"
+    ),
+    AnswerRule(
+        action=Action.IN_DOUBT, source="anything else may come after the work: 5xx, 200 without the exact count"
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""Request bodies: events in, the exact bytes of a request out, and back.
+"""Build request bodies from events, take them apart, and cut parts out of them.
 
 Each event stands on a line of its own. JSON strings hold no raw line break, so a body can be cut into its events, and a
 part of it sent, byte for byte as it was built.

@@ -1,4 +1,4 @@
-"""How long nothing is sent: Meta's answer in, seconds out. Pure, but for the jitter.
+"""How many seconds nothing is sent after an answer of Meta's. Pure, but for the jitter.
 
 Source: "Rate Limits" of Meta's documentation: who is limited should stop, since further calls lengthen the block.
 """

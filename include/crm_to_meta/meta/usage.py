@@ -1,4 +1,4 @@
-"""How much of Meta's rate limits is used up: headers of an answer in, one `Usage` out.
+"""Read from the headers of an answer how much of Meta's rate limits is used up.
 
 Source: "Rate Limits" of Meta's documentation. Which of these headers an /events answer carries is not confirmed, so all
 are read, and what cannot be read says nothing.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crm_to_meta.meta.answers import RULES, Action, Answer, Rule, classify
+from crm_to_meta.meta.answers import RULES, Action, Answer, AnswerRule, classify
 
 SHARED_FOLDER = Path(__file__).resolve().parents[3].parent / "shared"  # as in tests/conftest.py
 VECTORS = SHARED_FOLDER / "vectors" / "meta_errors.json"
@@ -159,7 +159,7 @@ def test_no_message_changes_what_is_done(message: object) -> None:
 def test_each_rule_has_a_source_and_the_last_one_fits_everything() -> None:
     """The table says where each line comes from, and leaves no answer without an action."""
     assert all(rule.source for rule in RULES)
-    assert RULES[-1] == Rule(action=Action.IN_DOUBT, source=RULES[-1].source)
+    assert RULES[-1] == AnswerRule(action=Action.IN_DOUBT, source=RULES[-1].source)
 
 
 def test_an_oauth_error_without_a_code_is_about_the_token() -> None:
