@@ -178,8 +178,8 @@ class _Loader:
     def _record(self, request: Request, answer: Answer) -> None:
         """Write an answer down, and do what it asks for."""
         chunk = request.chunk
-        chunk.record(request, answer)
         self.result.requests += 1
+        chunk.record(request, answer)
         self._pace(answer)
         if answer.action in STOPPING:
             self._journal.stop_run(answer.name)
