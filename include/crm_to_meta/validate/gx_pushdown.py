@@ -159,8 +159,9 @@ def quiet_context() -> Any:
 def _count_failures(
     context: Any, batch_definition: BatchDefinition[Any], questions: Sequence[Question]
 ) -> tuple[ExpectationSuiteValidationResult, list[Any]]:
-    suite = context.suites.add(gx.ExpectationSuite(name="contract"))
-    ids = [suite.add_expectation(_named(question, number)).id for number, question in enumerate(questions)]
+    expectations = [_named(question, number) for number, question in enumerate(questions)]
+    suite = context.suites.add(gx.ExpectationSuite(name="contract", expectations=expectations))
+    ids = [expectation.id for expectation in suite.expectations]
     definition = context.validation_definitions.add(
         gx.ValidationDefinition(name="staged rows", data=batch_definition, suite=suite)
     )
