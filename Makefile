@@ -7,8 +7,11 @@ BIN    := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
+# A file at a time, as collected: the long ones come first, so that no worker is left with one in the end.
+PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m,python -m) pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: help install run preview check ui plan doubts erase test lint format types unit chaos bench bench-extract bench-validate bench-load docs lock clean
+.PHONY: help install run preview check ui plan doubts erase test quick test-rest coverage lint format types chaos bench bench-extract bench-validate bench-load docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 23
@@ -34,7 +37,18 @@ doubts: install ## List events whose outcome is unknown, or settle them (SETTLE=
 erase: install ## Forget a person in everything this project keeps; asks for the lead id, or takes LEAD=
 	@$(BIN)/python -m crm_to_meta_demo.command_line erase
 
-test: install lint types unit ## Lint, types and all tests
+test: install ## Lint, types, and the tests that take less than five minutes
+	@$(MAKE) --no-print-directory --jobs 3 lint types quick
+
+quick:
+	@$(PYTEST) -m "not thorough" --hypothesis-profile quick
+
+test-rest: install ## The tests that `make test` leaves out, and the property tests with ten times the examples
+	@$(PYTEST) -m "thorough or hypothesis" --hypothesis-profile thorough
+
+coverage: install ## Of `make test COVERAGE=1 && make test-rest COVERAGE=1`
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --fail-under 98
 
 lint:
 	@$(BIN)/ruff format --check --quiet . || { echo 'Some files are not formatted; run `make format`.'; exit 1; }
@@ -42,12 +56,6 @@ lint:
 
 types:
 	@$(BIN)/mypy --no-error-summary
-
-unit:
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q --numprocesses auto --dist loadfile
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report --fail-under 98
 
 bench: install $(VENV)-bench/.installed ## Events per second beside Meta's SDK and beside the least possible (ROWS=1000000)
 	@$(VENV)-bench/bin/python benchmarks --rows $(or $(ROWS),1000000)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import tempfile
 import warnings
+from collections import defaultdict
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from crm_to_meta.models import DagRunFacts, Mode, Window
@@ -31,13 +34,40 @@ if TYPE_CHECKING:
 
 SHARED_FOLDER = Path(__file__).resolve().parents[2] / "shared"
 
+MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - in it a database is created in a third of the time
+ROOM_FOR_A_SERVER = 2 << 30  # bytes
+
+# `make test` has to be quick and to say the same twice; `make test-rest` looks further.
+settings.register_profile("quick", max_examples=20, deadline=None, derandomize=True)
+settings.register_profile("thorough", max_examples=200, deadline=None, print_blob=True)
+settings.load_profile("thorough")
+
 _database_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a sweep leave as many cases to `make test` as its mark says, evenly spread, and the others to the rest."""
+    cases = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("sweep"):
+            cases[item.nodeid.split("[")[0]].append(item)
+    for swept in cases.values():
+        keep = swept[0].get_closest_marker("sweep").kwargs["keep"]
+        kept = {len(swept) * place // keep for place in range(keep)}
+        for place, item in enumerate(swept):
+            if place not in kept:
+                item.add_marker("thorough")
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server for the whole session; its folder has a short name, since socket paths are limited to 100 characters."""
-    with tempfile.TemporaryDirectory(prefix="pg-") as folder, running_postgres(Path(folder) / "data") as server:
+    has_room = MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free > ROOM_FOR_A_SERVER
+    parent = MEMORY_FOLDER if has_room else None
+    with (
+        tempfile.TemporaryDirectory(prefix="pg-", dir=parent) as folder,
+        running_postgres(Path(folder) / "data") as server,
+    ):
         yield server
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
     from crm_to_meta_demo.meta_stand_in.testing import StandIn
 
-pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.thorough, pytest.mark.airflow, pytest.mark.filterwarnings("ignore")]
 
 PIPELINE: Final = "far_west"
 DAG_ID: Final = f"crm_to_meta_{PIPELINE}"

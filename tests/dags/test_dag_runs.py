@@ -137,6 +137,7 @@ def test_that_a_test_code_goes_with_test_mode_alone(
     assert stand_in.stats()["requests"] == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("is_green", [True, False], ids=["green run", "red run"])
 def test_that_a_failing_retention_changes_nothing_about_the_run(
     run_dag: Callable[..., Any],

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
     from crm_to_meta_demo.meta_stand_in.testing import StandIn
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.thorough, pytest.mark.airflow]
 
 TIMEOUT_S = 240
 

@@ -123,6 +123,7 @@ TAMPERING = {
 }
 
 
+@pytest.mark.sweep(keep=3)
 @pytest.mark.parametrize("tampering", TAMPERING)
 def test_ledger_that_does_not_add_up_is_never_green(company: Company, tampering: str) -> None:
     """Whoever changes the ledger behind the run's back turns its audit red, after the figures are written."""

@@ -103,6 +103,7 @@ def test_as_many_requests_are_under_way_as_the_pipeline_says(company: Company) -
     assert outcomes(company) == {"delivered": 40}
 
 
+@pytest.mark.sweep(keep=1)
 @pytest.mark.parametrize(("lanes", "most"), [(1, 1), (2, 3), (8, 9)])
 def test_few_answers_wait_for_being_written_down(
     company: Company, monkeypatch: pytest.MonkeyPatch, lanes: int, most: int
@@ -331,6 +332,7 @@ def test_warehouse_that_goes_away_ends_the_load_and_no_thread_is_left(company: C
     assert_ledger_matches_meta(company)
 
 
+@pytest.mark.sweep(keep=1)
 @pytest.mark.parametrize("requests_before", [3, 17])
 def test_worker_killed_with_eight_requests_in_flight_loses_nothing(company: Company, requests_before: int) -> None:
     """A kill -9, and another: everything arrives, and no more is doubtful than was under way or being written down."""

@@ -16,6 +16,8 @@ from crm_to_meta_demo.embedded_postgres import running_postgres
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.thorough  # about the demo, not about the product
+
 
 PATIENCE_S = 2
 

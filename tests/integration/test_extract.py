@@ -425,6 +425,7 @@ def test_second_run_takes_nothing_that_is_finished(company: Company) -> None:
     assert (first.errors, second.errors) == ([], [])
 
 
+@pytest.mark.sweep(keep=2)
 @pytest.mark.parametrize(
     "twins",
     [
@@ -687,7 +688,7 @@ def test_test_run_takes_events_that_can_be_sent(company: Company) -> None:
 odd_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=80)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ids=st.lists(odd_texts.filter(lambda text: text.strip(" \t\r\n")), min_size=20, max_size=120, unique=True))
 def test_event_ids_of_sql_and_python_are_the_same(company: Company, ids: list[str]) -> None:
     """Whatever is in a transition id, SQL and Python make the same event id of it."""

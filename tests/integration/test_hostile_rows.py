@@ -41,6 +41,7 @@ def company(company: Company) -> Company:
     return company
 
 
+@pytest.mark.sweep(keep=4)
 @pytest.mark.parametrize(
     ("lead_id", "reason"),
     [
@@ -245,6 +246,7 @@ def test_text_in_every_column(company: Company) -> None:
     assert_conserved(company, day.run_key)
 
 
+@pytest.mark.sweep(keep=3)
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY.keys())
 def test_stages(company: Company, text: str) -> None:
     """A stage may be called anything: it is on record, cut at 100 characters, and unmapped."""
@@ -258,6 +260,7 @@ def test_stages(company: Company, text: str) -> None:
     assert_conserved(company, day.run_key)
 
 
+@pytest.mark.sweep(keep=2)
 @pytest.mark.parametrize("text", [text for name, text in NASTY.items() if name != "a megabyte"], ids=repr)
 def test_transition_ids(company: Company, text: str) -> None:
     """An id may be anything that is text; each event has an id of its own."""

@@ -342,6 +342,7 @@ DOUBTS: dict[str, tuple[dict[str, Any], int]] = {  # the fault, and how many of 
 }
 
 
+@pytest.mark.sweep(keep=4)
 @pytest.mark.parametrize("case", DOUBTS)
 def test_doubtful_events_are_resent_on_record(company: Company, case: str) -> None:
     """`resend`: a request without a clear answer is sent again with the same event ids, and counted as doubtful."""
@@ -411,6 +412,7 @@ def test_doubt_older_than_48_hours_is_left_to_a_person(company: Company) -> None
     assert company.statuses() == {"in_doubt": 5}
 
 
+@pytest.mark.sweep(keep=1)
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_is_lost_in_a_storm(company: Company, seed: int) -> None:
     """Whatever mixture of faults there is, runs end with each event delivered, and what came twice on record."""
@@ -444,6 +446,7 @@ def test_nothing_is_lost_in_a_storm(company: Company, seed: int) -> None:
 # Workers that die -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sweep(keep=2)
 @pytest.mark.parametrize("nth", [1, 3], ids=["first request", "third request"])
 @pytest.mark.parametrize(
     ("process", "times_received"), [("first", 2), ("never", 1)], ids=["Meta had it", "Meta had it not"]
@@ -468,6 +471,7 @@ def test_killed_worker_loses_nothing(company: Company, nth: int, process: str, t
     assert_ledger_matches_meta(company)
 
 
+@pytest.mark.sweep(keep=1)
 @pytest.mark.parametrize("requests_before", [2, 11])
 def test_worker_killed_at_any_moment_loses_nothing(company: Company, requests_before: int) -> None:
     """A kill -9 somewhere in the middle, and another: every event arrives, and what came twice is on record."""

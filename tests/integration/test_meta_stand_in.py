@@ -23,6 +23,8 @@ from crm_to_meta_demo.meta_stand_in.testing import StandIn, running_stand_in
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.thorough  # about the demo, not about the product
+
 NOW_UNIX_S = 1_788_600_000  # the stand-in's clock stands still at 2026-09-05
 TIMEOUT_S = 10
 INCLUDE = Path(__file__).parents[2] / "include"

@@ -28,9 +28,13 @@ LIMIT = timedelta(days=7) - timedelta(hours=1)  # Meta's seven days less the pip
 LOOKBACK = timedelta(days=8)
 EVENT_NAMES = {"lead": "Lead", "won": "Converted"}
 
-pytestmark = pytest.mark.skipif(
-    not OLIST.is_dir(), reason="the Olist funnel (CC BY-NC-SA 4.0) is not part of the project; see ../shared/data/olist"
-)
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(
+        not OLIST.is_dir(),
+        reason="the Olist funnel (CC BY-NC-SA 4.0) is not part of the project; see ../shared/data/olist",
+    ),
+]
 
 
 def read_csv(name: str) -> list[dict[str, str]]:

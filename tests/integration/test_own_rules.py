@@ -119,6 +119,7 @@ ROW_RULES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.sweep(keep=3)
 @pytest.mark.parametrize(("name", "kwargs"), ROW_RULES.items(), ids=ROW_RULES.keys())
 def test_many_kinds_of_rules_hold_rows_back(company: Company, name: str, kwargs: dict[str, Any]) -> None:
     """Whatever looks at rows one by one can hold them back: exactly as many as Great Expectations counts."""
@@ -147,6 +148,7 @@ BATCH_RULES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.sweep(keep=3)
 @pytest.mark.parametrize(("name", "kwargs"), BATCH_RULES.items(), ids=BATCH_RULES.keys())
 def test_many_kinds_of_rules_judge_the_batch(company: Company, name: str, kwargs: dict[str, Any]) -> None:
     """Rules about a column or the whole batch are judged, and what they saw in it is not repeated anywhere."""

@@ -32,6 +32,8 @@ from crm_to_meta_demo.sample_vocabulary import COUNTRIES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.thorough  # about the demo, not about the product
+
 TODAY = date(2026, 11, 22)
 TOMORROW = TODAY + timedelta(days=1)
 MIDNIGHT = datetime.combine(TODAY, time(), UTC)

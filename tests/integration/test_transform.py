@@ -264,6 +264,7 @@ def test_unmatchable_identifiers_are_held_back(company: Company) -> None:
 ODD_CREATIONS = ("0044-03-15 00:00:00+00 BC", "-infinity", "294276-12-31 00:00:00+00", "0001-01-01 00:00:00+00")
 
 
+@pytest.mark.sweep(keep=3)
 @pytest.mark.parametrize(
     ("column", "kind", "values"),
     [

@@ -143,6 +143,7 @@ def test_no_failing_row_is_lost_in_a_long_list(company: Company) -> None:
     assert company.statuses() == {"delivered": 10, "quarantined": MANY}
 
 
+@pytest.mark.thorough
 def test_great_expectations_is_imported_in_silence() -> None:
     """Not one of the lines that its import logs reaches a task's log, and it does not call home."""
     code = "import logging; logging.basicConfig(level='DEBUG'); import crm_to_meta.validate.step, great_expectations"

@@ -222,7 +222,7 @@ def _record_quality(
     for position, line in enumerate(lines):
         execute(connection, "validate/record_quality", {**scope, "position": position, **asdict(line)})
     execute(connection, "validate/record_quality_verdict", scope)
-    document = result.to_json_dict()  # type: ignore[no-untyped-call] # of Great Expectations
+    document = result.to_json_dict()
     execute(connection, "validate/record_result", {**scope, "result": json.dumps(document)})
 
 

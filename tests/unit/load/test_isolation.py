@@ -120,7 +120,7 @@ def bound(events: int, bad: int) -> float:
 
 
 @given(events=st.integers(1, 120), data=st.data())
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_each_event_ends_once(events: int, data: st.DataObject) -> None:
     """Good events are taken once, those at fault are rejected once, with any hints, true, false or odd."""
     bad = data.draw(st.dictionaries(st.integers(0, events - 1), st.sampled_from([BAD, OTHER, VAGUE])))
@@ -139,7 +139,7 @@ def test_each_event_ends_once(events: int, data: st.DataObject) -> None:
     refusal=st.sampled_from([BAD, VAGUE]),
     has_hints=st.booleans(),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_few_requests_are_enough(
     events: int,
     seed: int,
@@ -169,7 +169,7 @@ def test_few_requests_are_enough(
     turns=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12)), max_size=30),
     data=st.data(),
 )
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_no_good_event_is_ever_rejected(
     sizes: Sequence[int],
     lost_from: int,
@@ -206,7 +206,6 @@ def test_no_good_event_is_ever_rejected(
     subcodes=st.dictionaries(st.integers(0, 199), st.sampled_from([BAD, OTHER]), max_size=8),
     hints=st.booleans(),
 )
-@settings(deadline=None)
 def test_events_whose_fault_meta_names_are_rejected_without_help(
     events: int,
     subcodes: Mapping[int, Refusal],
@@ -223,7 +222,6 @@ def test_events_whose_fault_meta_names_are_rejected_without_help(
 
 
 @given(events=st.integers(2, 1000), place=st.integers(0, 999))
-@settings(deadline=None)
 def test_one_vague_refusal_among_good_events_is_confirmed_by_them(events: int, place: int) -> None:
     """A lone event that is refused without a subcode is rejected, also as the very last request: all others arrived."""
     bad = place % events

@@ -303,4 +303,4 @@ class Sending(RuleBasedStateMachine):
 
 
 TestAWorkerThatIsKilledAtAnyPoint = Sending.TestCase
-TestAWorkerThatIsKilledAtAnyPoint.settings = settings(deadline=None, max_examples=200, stateful_step_count=40)
+TestAWorkerThatIsKilledAtAnyPoint.settings = settings(stateful_step_count=40)

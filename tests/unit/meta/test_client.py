@@ -424,6 +424,7 @@ def test_an_answer_that_drips_is_given_up(start: int, way: str, monkeypatch: pyt
     assert answer.duration_ms < 5000
 
 
+@pytest.mark.sweep(keep=1)
 @pytest.mark.usefixtures("_limit_is_short")
 @pytest.mark.parametrize("way", ["straight", "through a proxy"])
 @pytest.mark.parametrize("start", [0, 20, len(SUCCESS) - 12], ids=["status line", "headers", "body"])

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_to_meta.errors import ConfigurationError
@@ -228,7 +228,6 @@ def test_no_day_picked_means_none(blank: str | None) -> None:
     zone=st.sampled_from(ZONES),
     lookback_hours=st.integers(1, 744),
 )
-@settings(deadline=None)
 def test_a_window_is_never_empty_and_a_sweep_is_as_long_as_the_lookback(
     run_type: str, end: datetime, length: timedelta | None, delay: timedelta, zone: str, lookback_hours: int
 ) -> None:
@@ -248,7 +247,6 @@ def test_a_window_is_never_empty_and_a_sweep_is_as_long_as_the_lookback(
 
 
 @given(end=moments, length=st.none() | lengths, delay=st.timedeltas(timedelta(days=-40), timedelta(days=400)))
-@settings(deadline=None)
 def test_a_manual_window_never_ends_after_the_run_begins(
     end: datetime, length: timedelta | None, delay: timedelta
 ) -> None:
@@ -260,7 +258,6 @@ def test_a_manual_window_never_ends_after_the_run_begins(
 
 
 @given(end=moments, zone=st.sampled_from(ZONES))
-@settings(deadline=None)
 def test_a_sweep_counts_hours_and_not_what_a_wall_clock_shows(end: datetime, zone: str) -> None:
     """An interval that comes with a zone of its own gives the same window: the lookback is not an hour off in March."""
     local = end.astimezone(ZoneInfo(zone))
@@ -270,7 +267,6 @@ def test_a_sweep_counts_hours_and_not_what_a_wall_clock_shows(end: datetime, zon
 
 
 @given(day=st.dates(date(2000, 1, 1), date(2040, 1, 1)), zone=st.sampled_from(ZONES))
-@settings(deadline=None)
 def test_picked_days_leave_no_gap_and_do_not_overlap(day: date, zone: str) -> None:
     """Each day ends where the next one begins: a backfill by hand meets every moment once."""
     first, second = (

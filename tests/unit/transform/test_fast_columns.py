@@ -55,7 +55,7 @@ def assert_agrees(plain: Sequence[str], by_value: list[Any]) -> None:
 
 @pytest.mark.parametrize(("of_column", "of_value"), COLUMNS.values(), ids=COLUMNS)
 @given(column=st.lists(texts, max_size=6))
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=2 * settings.default.max_examples)
 @example(column=["a\0b", "c"])
 @example(column=["ann", "A\0"])
 @example(column=["\u212aen", "İ", "MARY"])
@@ -68,7 +68,7 @@ def test_a_column_is_read_as_its_values_are(
 
 @pytest.mark.parametrize("country", ["US", "PR", "GB", "PL", "Deutschland", "Atlantis", None])
 @given(column=st.lists(texts, max_size=6))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @example(column=["94025-1234", "940251234", "2116", "M1 1AE", "00-950", "V6B1A1", "-90210"])
 def test_post_codes_are_read_as_their_values_are(country: str | None, column: list[str]) -> None:
     """Also where they depend on the country."""
@@ -77,6 +77,7 @@ def test_post_codes_are_read_as_their_values_are(country: str | None, column: li
     assert_agrees(plain, [normalize_zip(text, country) for text in column])
 
 
+@pytest.mark.sweep(keep=25)
 @pytest.mark.parametrize("region", REGIONS)
 def test_every_country_phones_are_read_as_their_values_are(region: str) -> None:
     """All kinds of numbers that a country has, in each way of writing, in one column with another country's."""
@@ -102,7 +103,7 @@ def test_every_country_phones_are_read_as_their_values_are(region: str) -> None:
     column=st.lists(st.text("0123456789+ ()-.", min_size=4, max_size=18) | texts, min_size=1, max_size=8),
     region=st.sampled_from(REGIONS),
 )
-@settings(deadline=None, max_examples=1500)
+@settings(max_examples=8 * settings.default.max_examples)
 @example(column=["(000) 212-3456", "1 650 555 1212", "+1 1 650 555 1212"], region="US")
 @example(column=["0 0 44 7400 123456", "+44 (0)7400 123456"], region="GB")
 def test_digits_at_random_are_read_as_their_values_are(column: list[str], region: str) -> None:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_to_meta.pipeline.settings import SOURCE_FIELDS, Pipeline
@@ -182,7 +182,6 @@ row_values = st.fixed_dictionaries(
 
 
 @given(rows=st.lists(row_values, max_size=8))
-@settings(deadline=None)
 def test_a_row_is_the_same_alone_and_among_others(rows: list[dict[str, Any]]) -> None:
     """Columns are worked on as a whole; no row learns anything from another."""
     pipeline = pipeline_with(default_country="US")
@@ -312,7 +311,6 @@ def test_a_built_fbc_comes_before_an_unusable_one(unusable: str) -> None:
 
 
 @given(milliseconds=st.integers(1_000_000_000_000, 4_000_000_000_000), rest_us=st.integers(0, 999))
-@settings(deadline=None)
 def test_the_millisecond_of_an_fbc_is_exact(milliseconds: int, rest_us: int) -> None:
     """No float rounds a time: the milliseconds are those of the column, the rest is cut off."""
     created_at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds, microseconds=rest_us)

@@ -146,6 +146,7 @@ def spell(number: phonenumbers.PhoneNumber) -> Iterator[str]:
     yield phonenumbers.national_significant_number(number)
 
 
+@pytest.mark.sweep(keep=25)
 @pytest.mark.parametrize("region", REGIONS)
 def test_every_country_plain_numbers_are_read_as_the_library_reads_them(region: str) -> None:
     """Whatever is read without libphonenumber is what it would have said: in its own country, another one and none."""
@@ -203,7 +204,7 @@ def numbers_of_a_country(draw: st.DrawFn) -> tuple[str, str | None]:
 
 
 @given(written=numbers_of_a_country())
-@settings(deadline=None, max_examples=2000)
+@settings(max_examples=10 * settings.default.max_examples)
 @example(written=("(000) 212-3456", "US"))
 @example(written=("0 0 442079460958", "DE"))
 @example(written=("1+6505551212", "US"))
@@ -223,7 +224,6 @@ def test_plain_numbers_of_any_kind_are_read_as_the_library_reads_them(written: t
 
 
 @given(text=st.text(), country=st.sampled_from(["US", "DE", None]))
-@settings(deadline=None)
 def test_no_text_is_plain_by_mistake(text: str, country: str | None) -> None:
     """Any text at all: the short way says nothing, or what the library says."""
     assert read_plain_phone(text, country) in {None, read_phone(text, country)}
