@@ -38,7 +38,7 @@ COMMENT ON TABLE capi.delivery IS 'The ledger: one row per transition (stage cha
 COMMENT ON COLUMN capi.delivery.event_id IS 'The event_id sent to Meta; depends on pipeline and transition_id alone';
 COMMENT ON COLUMN capi.delivery.pipeline IS 'Name of the pipeline file, without its ending';
 COMMENT ON COLUMN capi.delivery.transition_id IS 'Id of the stage change in the CRM';
-COMMENT ON COLUMN capi.delivery.lead_id IS 'Meta''s lead id if it has 15 to 17 digits, else NULL';
+COMMENT ON COLUMN capi.delivery.lead_id IS 'Meta''s lead id if it has 15 to 17 digits, the first not 0, else NULL';
 COMMENT ON COLUMN capi.delivery.stage IS 'Stage in the CRM, cut off after 100 characters';
 COMMENT ON COLUMN capi.delivery.event_name IS 'The event name sent to Meta: what the pipeline file calls the stage';
 COMMENT ON COLUMN capi.delivery.event_time IS 'When the lead moved to the stage; NULL if the source has no readable time';
@@ -67,6 +67,8 @@ COMMENT ON COLUMN capi.request.sent_at IS 'When the row was written, just before
 COMMENT ON COLUMN capi.request.duration_ms IS 'Milliseconds until the answer';
 COMMENT ON COLUMN capi.request.http_status IS 'HTTP status; NULL if no answer came';
 COMMENT ON COLUMN capi.request.fbtrace_id IS 'Trace id of Meta''s answer; Meta''s support asks for it';
+COMMENT ON COLUMN capi.request.outcome IS
+    'sending: no answer yet, or the worker died; in_doubt: outcome unknown; refused_alone: a single event, not confirmed yet';
 COMMENT ON COLUMN capi.request.events_received IS 'How many events Meta says it received';
 
 COMMENT ON TABLE capi.quality IS 'One row per rule and run: how many rows were checked and how many failed; no values';
