@@ -129,7 +129,7 @@ def test_severity_decides_what_a_broken_rule_does(company: Company, name: str, s
     company.configure(quality={section: {"severity": severity}})
     spoil(company)
     day = company.run_day()
-    verdict = company.run_row(day.run_key)["quality_verdict"]
+    result = company.run_row(day.run_key)["quality_verdict"]
 
     if severity == "off":
         assert reason not in batch_rules_of(company, day.run_key)
@@ -140,13 +140,13 @@ def test_severity_decides_what_a_broken_rule_does(company: Company, name: str, s
         assert f"calls critical: {reason} (" in str(day.errors[0])
         assert "fix the source" in str(day.errors[0])
         assert company.received() == []
-        assert verdict == "failed"
+        assert result == "failed"
         assert set(company.statuses()) <= {"pending"}
     else:
         assert not [error for error in day.error_types if error is not DeliveryIncompleteError]
         assert day.validation is not None
         assert (reason in day.validation.warnings) == (severity == "warning")
-        assert verdict != "failed"
+        assert result != "failed"
 
 
 def test_a_batch_that_was_stopped_goes_out_when_the_rule_is_eased(company: Company) -> None:
@@ -270,10 +270,10 @@ def test_unmapped_stages_may_stop_the_run(company: Company) -> None:
     company.record(company.transition(stage="demo booked"), company.transition())
     stopped = company.run_day()
     company.configure(stages={**company.pipeline.stages, "demo booked": "Demo"})
-    mended = company.run_day()
+    fixed = company.run_day()
 
     assert stopped.error_types == [BatchRefusedError, DeliveryIncompleteError]
     assert "stage_unmapped" in str(stopped.errors[0])
     assert "1 rows break it" in str(stopped.errors[0])
-    assert mended.errors == []
+    assert fixed.errors == []
     assert company.statuses() == {"delivered": 2}

@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
     from crm_to_meta.meta.answers import Answer
 
-LANES = 8
+CONCURRENCY = 8
 PATIENCE_S = 60
 
 
 @pytest.fixture(autouse=True)
 def _eight_at_a_time(company: Company) -> None:
     company.judges_rows = False
-    company.configure(delivery={"concurrency": LANES, "chunk_size": 5, "shard_chunks": 200, "attempts": 5})
+    company.configure(delivery={"concurrency": CONCURRENCY, "chunk_size": 5, "shard_chunks": 200, "attempts": 5})
 
 
 class WatchedClient(MetaClient):
     """Counts how many requests are under way at a time, and does something before the n-th is sent.
 
-    With `meets`, the n-th and those before it wait for each other: as many as there are lanes are under way at once.
+    With `meets`, the n-th and those before it wait for each other: then as many are under way as the setting allows.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class WatchedClient(MetaClient):
         self.most = self._now = self._begun = 0
         self._lock = threading.Lock()
         self._nth, self._happens = nth, happens
-        self._meeting = threading.Barrier(LANES, action=happens) if meets else None
+        self._meeting = threading.Barrier(CONCURRENCY, action=happens) if meets else None
 
     def send_events(self, body: bytes, *, events: int) -> Answer:
         """Count, send, count."""
@@ -69,7 +69,7 @@ class WatchedClient(MetaClient):
             self._now += 1
             self.most = max(self.most, self._now)
             number = self._begun
-        if self._meeting is not None and self._nth - LANES < number <= self._nth:
+        if self._meeting is not None and self._nth - CONCURRENCY < number <= self._nth:
             self._meeting.wait(PATIENCE_S)
         elif self._meeting is None and number == self._nth:
             self._happens()
@@ -93,24 +93,24 @@ def outcomes(company: Company) -> Counter[str]:
 
 
 def test_as_many_requests_are_under_way_as_the_pipeline_says(company: Company) -> None:
-    """All lanes are used, and no more; each event arrives once."""
+    """As many as `delivery.concurrency` allows, and no more; each event arrives once."""
     shard, ids = prepare(company)
     client = WatchedClient(company, nth=20, meets=True)
     company.load(shard, client=client)
 
-    assert client.most == LANES
+    assert client.most == CONCURRENCY
     assert Counter(company.received_ids()) == dict.fromkeys(ids, 1)
     assert outcomes(company) == {"delivered": 40}
 
 
 @pytest.mark.sweep(keep=1)
-@pytest.mark.parametrize(("lanes", "most"), [(1, 1), (2, 3), (8, 9)])
+@pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (2, 3), (8, 9)])
 def test_few_answers_wait_for_being_written_down(
-    company: Company, monkeypatch: pytest.MonkeyPatch, lanes: int, most: int
+    company: Company, monkeypatch: pytest.MonkeyPatch, concurrency: int, most: int
 ) -> None:
     """Where Meta is faster than the warehouse, a crash would still put hardly more in doubt than what is under way."""
     shard, ids = prepare(company)
-    company.configure(delivery={"concurrency": lanes})
+    company.configure(delivery={"concurrency": concurrency})
     end_request = Journal.end_request
     sending = []
 
@@ -126,11 +126,11 @@ def test_few_answers_wait_for_being_written_down(
     assert Counter(company.received_ids()) == dict.fromkeys(ids, 1)
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_few_chunks_are_read_ahead(company: Company, monkeypatch: pytest.MonkeyPatch, lanes: int) -> None:
-    """A shard is larger than what a worker should hold: as many chunks as lanes, beside those that are being sent."""
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_few_chunks_are_read_ahead(company: Company, monkeypatch: pytest.MonkeyPatch, concurrency: int) -> None:
+    """A shard is larger than what a worker should hold: it reads ahead no more chunks than it sends at a time."""
     shard, ids = prepare(company)
-    company.configure(delivery={"concurrency": lanes})
+    company.configure(delivery={"concurrency": concurrency})
     company.stand_in.set_settings(latency_ms=20)
     read_chunk, finish_chunk = Journal.read_chunk, Journal.finish_chunk
     held, most = 0, 0
@@ -151,11 +151,11 @@ def test_few_chunks_are_read_ahead(company: Company, monkeypatch: pytest.MonkeyP
     company.load(shard)
 
     assert len(ids) // 5 > most
-    assert most <= 2 * lanes + 1
+    assert most <= 2 * concurrency + 1
 
 
-def test_few_chunks_need_few_lanes(company: Company) -> None:
-    """Less work than lanes is no reason to wait or to fail."""
+def test_few_chunks_need_few_requests_at_a_time(company: Company) -> None:
+    """Fewer chunks than requests allowed at a time are no reason to wait or to fail."""
     shard, ids = prepare(company, 7)
     company.load(shard)
 
@@ -183,10 +183,10 @@ def test_token_that_expires_with_eight_requests_in_flight_costs_nothing(company:
         load(company.warehouse, company.pipeline, shard, renewed, mode=Mode.LIVE, clears_stop=True)
     company.audit(shard.run_key)
 
-    assert client.most == LANES
+    assert client.most == CONCURRENCY
     assert good not in str(raised.value)
-    assert after == ({"delivered": 60, "pending": 140}, {"delivered": 12, "stopped": LANES})
-    assert requests_before == 12 + LANES
+    assert after == ({"delivered": 60, "pending": 140}, {"delivered": 12, "stopped": CONCURRENCY})
+    assert requests_before == 12 + CONCURRENCY
     assert company.statuses() == {"delivered": 200}
     assert Counter(company.received_ids()) == dict.fromkeys(ids, 1)
     assert {row["doubts"] for row in company.ledger().values()} == {0}
@@ -206,15 +206,15 @@ def test_stop_reaches_all_shards_at_once(company: Company) -> None:
             except CrmToMetaError as error:
                 errors.append(error)
 
-    client = WatchedClient(company, nth=LANES, happens=load_with_expired_token, meets=True)
+    client = WatchedClient(company, nth=CONCURRENCY, happens=load_with_expired_token, meets=True)
     company.token = "expired-token"
     with pytest.raises(CredentialsError, match="stopped by another shard: auth_190_463"):
         company.load(first, client=client)
 
     assert [type(error) for error in errors] == [CredentialsError]
     assert company.run_row(first.run_key)["stop_reason"] == "auth_190_463"
-    assert outcomes(company)["stopped"] <= LANES
-    assert len(company.stand_in.requests()) <= 2 * LANES
+    assert outcomes(company)["stopped"] <= CONCURRENCY
+    assert len(company.stand_in.requests()) <= 2 * CONCURRENCY
     assert company.statuses().keys() <= {"delivered", "pending"}
 
 
@@ -225,10 +225,10 @@ def test_permanent_error_outranks_one_that_is_worth_a_retry(company: Company) ->
     refusal = {"kind": "answer", "json": {"error": {"code": 190}}}
     company.stand_in.set_faults([limit, refusal])
     with pytest.raises(CredentialsError):
-        company.load(shard, client=WatchedClient(company, nth=LANES, meets=True))
+        company.load(shard, client=WatchedClient(company, nth=CONCURRENCY, meets=True))
 
     assert company.statuses() == {"pending": 200}
-    assert outcomes(company) == {"rate_limited": 1, "stopped": LANES - 1}
+    assert outcomes(company) == {"rate_limited": 1, "stopped": CONCURRENCY - 1}
 
 
 def test_what_is_under_way_is_written_down_before_an_error_is_raised(company: Company) -> None:
@@ -248,7 +248,7 @@ def test_what_is_under_way_is_written_down_before_an_error_is_raised(company: Co
 
 
 def test_pause_is_everybodys(company: Company) -> None:
-    """While one chunk waits for a rate limit, no other sends; what is under way comes home first."""
+    """While one chunk waits for a rate limit, no other sends; what is under way is answered first."""
     shard, ids = prepare(company)
     company.stand_in.set_settings(latency_ms=20)
     limit = {"kind": "answer", "json": {"error": {"code": 17}}, "headers": {"Retry-After": "30"}, "when": {"nth": 10}}
@@ -348,7 +348,7 @@ def test_worker_killed_with_eight_requests_in_flight_loses_nothing(company: Comp
 
     assert company.statuses() == {"delivered": 200}
     assert set(company.received_ids()) == set(ids)
-    assert sum(row["doubts"] for row in company.ledger().values()) <= 2 * (LANES + 1) * 5
+    assert sum(row["doubts"] for row in company.ledger().values()) <= 2 * (CONCURRENCY + 1) * 5
     assert_conserved(company, shard.run_key)
     assert_ledger_matches_meta(company)
 
@@ -375,7 +375,7 @@ def test_earlier_try_with_eight_requests_in_flight_sends_no_more(company: Compan
 
     assert company.statuses() == {"delivered": 200}
     assert set(company.received_ids()) == set(ids)
-    assert sum(1 for row in company.ledger().values() if row["doubts"]) <= (LANES + 1) * 5
+    assert sum(1 for row in company.ledger().values() if row["doubts"]) <= (CONCURRENCY + 1) * 5
     assert_ledger_matches_meta(company)
 
 
@@ -407,7 +407,7 @@ def test_late_worker_of_another_shard_finds_its_chunks_set_aside(
 
 
 def test_two_shards_at_once_share_no_event(company: Company) -> None:
-    """Mapped tasks times lanes: sixteen requests at a time, two connections, no deadlock and no duplicate."""
+    """Two mapped tasks of eight: sixteen requests at a time, two connections, no deadlock and no duplicate."""
     company.configure(delivery={"shard_chunks": 20})
     ids = company.record_sound(200)
     shards = company.prepare().shards
@@ -488,14 +488,14 @@ def test_headers_that_rise_to_the_limit_slow_down_and_stop(company: Company) -> 
     assert company.statuses() == {"delivered": 500}
 
 
-def test_limit_that_is_met_with_eight_in_flight_stops_all_lanes(company: Company) -> None:
-    """What is under way when the limit is met comes home; no lane sends another request."""
+def test_limit_that_is_met_with_eight_in_flight_stops_them_all(company: Company) -> None:
+    """What is under way when the limit is met is answered; no other request is sent."""
     shard, _ = prepare(company, 300)
     company.stand_in.set_settings(usage=BUSINESS, latency_ms=20)
     with pytest.raises(RateLimitedError):
         company.load(shard)
 
-    assert 26 <= len(company.stand_in.requests()) <= 26 + LANES
+    assert 26 <= len(company.stand_in.requests()) <= 26 + CONCURRENCY
     assert outcomes(company).keys() == {"delivered"}
 
 

@@ -500,7 +500,7 @@ def test_rows_of_one_id_are_told_apart_beside_rows_that_are_not(company: Company
 
 
 def test_repaired_row_is_taken_again(company: Company) -> None:
-    """A quarantined row goes out with the next run after the CRM mended it, under the same event id."""
+    """A quarantined row goes out with the next run after the CRM corrected it, under the same event id."""
     (event_id,) = company.record(company.transition(transition_id="t", stage="no such stage"))
     company.run_day()
     company.warehouse.execute("UPDATE crm.lead_stage_transitions SET stage = 'won'")

@@ -1,4 +1,4 @@
-"""What is decided after a load: by the clock, by a person, by whoever mends a connection and clears a task."""
+"""What is decided after a load: by the clock, by a person, by whoever fixes a connection and clears a task."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_doubt_is_never_called_expired(company: Company) -> None:
 
 
 def test_cleared_load_goes_on_after_a_stop(company: Company) -> None:
-    """Once the token is mended, a cleared load goes on at once, though the run is not closed yet."""
+    """Once the token is replaced, a cleared load goes on at once, though the run is not closed yet."""
     company.configure(delivery={"shard_chunks": 1})
     company.record_sound(20)
     first, second = company.prepare().shards

@@ -116,12 +116,12 @@ def test_rejected_event_is_not_sent_again_unchanged(company: Company) -> None:
     idle = company.run_day()
     company.stand_in.set_settings(poisoned_event_ids={})
     company.warehouse.execute(
-        "UPDATE crm.lead_stage_transitions SET email = 'mended@example.com' WHERE transition_id = %s",
+        "UPDATE crm.lead_stage_transitions SET email = 'corrected@example.com' WHERE transition_id = %s",
         [company.ledger()[ids[2]]["transition_id"]],
     )
-    mended = company.run_day()
+    corrected = company.run_day()
 
-    assert (idle.extraction and idle.extraction.staged, mended.extraction and mended.extraction.staged) == (0, 1)
+    assert (idle.extraction and idle.extraction.staged, corrected.extraction and corrected.extraction.staged) == (0, 1)
     assert sorted(company.received_ids()) == sorted(ids)
     assert company.statuses() == {"delivered": 5}
 
@@ -188,7 +188,7 @@ STOPS: dict[str, tuple[dict[str, Any], str]] = {
     [*((case, "next run") for case in STOPS), ("token expired", "load again"), ("dataset unknown", "load again")],
 )
 def test_configuration_error_stops_everything_and_blames_no_event(company: Company, case: str, way: str) -> None:
-    """Law 4: the first such answer ends all shards, every event stays pending, and once mended all arrive once."""
+    """Law 4: the first such answer ends all shards, every event stays pending, and once it is fixed all arrive once."""
     wrong, stop_reason = STOPS[case]
     company.configure(delivery={"shard_chunks": 1})
     ids = company.record_sound(25)

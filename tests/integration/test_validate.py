@@ -213,7 +213,7 @@ def test_batch_of_nothing_but_faults_has_no_shards(company: Company) -> None:
 
 @pytest.mark.parametrize("mode", [Mode.LIVE, Mode.PREVIEW])
 def test_refused_batch_sends_nothing_and_keeps_everything_pending(company: Company, mode: Mode) -> None:
-    """More bad rows than the pipeline allows stop the run before anything is sent; the verdict is on record."""
+    """More bad rows than the pipeline allows stop the run before anything is sent; its result is on record."""
     company.record(*(company.transition(stage=None if number < 11 else "new") for number in range(20)))
     day = company.run_day(company.facts(mode=mode))
     quality = company.select("SELECT * FROM capi.quality ORDER BY position")
@@ -227,15 +227,15 @@ def test_refused_batch_sends_nothing_and_keeps_everything_pending(company: Compa
     assert (share["severity"], share["checked"], share["failed"], share["success"]) == ("critical", 20, 11, False)
 
 
-def test_refused_batch_goes_out_once_the_source_is_mended(company: Company) -> None:
+def test_refused_batch_goes_out_once_the_source_is_fixed(company: Company) -> None:
     """After the CRM's export is repaired the next run takes all rows that the refused one left pending."""
     ids = company.record(*(company.transition(stage=None) for _ in range(20)))
     refused = company.run_day()
     company.warehouse.execute("UPDATE crm.lead_stage_transitions SET stage = 'new'")
-    mended = company.run_day()
+    fixed = company.run_day()
 
     assert refused.error_types == [BatchRefusedError, DeliveryIncompleteError]
-    assert mended.errors == []
+    assert fixed.errors == []
     assert sorted(company.received_ids()) == sorted(ids)
 
 

@@ -1,4 +1,4 @@
--- Pauses that Meta asks for, and refusals that are not believed yet (docs/adr/0006).
+-- Pauses that Meta asks for, and refusals that are not confirmed yet (docs/adr/0006).
 ALTER TABLE capi.run ADD COLUMN paused_until timestamptz;
 COMMENT ON COLUMN capi.run.paused_until IS 'Until then no run of the pipeline sends: Meta asked for a long pause';
 

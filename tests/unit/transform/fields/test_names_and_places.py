@@ -183,7 +183,7 @@ def test_text_that_nobody_sees_is_blank(normalize: Callable[[str], object]) -> N
     "text", [SOME_SHA256, SOME_SHA256.upper(), f"  {SOME_SHA256}\n"], ids=["as is", "upper", "blanks"]
 )
 def test_a_sha256_passes_through_in_lowercase(normalize: Callable[[str], object], text: str) -> None:
-    """A source that hashes by itself is believed, whatever the case of its digits."""
+    """What a source has hashed itself is sent as it is, in lowercase."""
     assert normalize(text) == SOME_SHA256
     assert hash_normalized(text.strip()) == SOME_SHA256
 
