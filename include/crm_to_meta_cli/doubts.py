@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from crm_to_meta.ledger.doubts import Decision, RunInDoubt, list_doubts, settle_doubts
+from crm_to_meta.warehouse import SCHEMA
 from crm_to_meta_cli.airflow_lookup import open_warehouse
 
 if TYPE_CHECKING:
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 
 
 def show_doubts(terminal: Terminal, pipeline: Pipeline) -> int:
-    """Print the runs that have events in doubt; always return 0, to have some is no error."""
+    """Print the runs that have events in doubt; always return 0: to have some, or no run yet, is no error."""
     with open_warehouse(pipeline.connections.warehouse) as connection:
         runs = list_doubts(connection, pipeline=pipeline.name)
+    if runs is None:
+        _print_no_run(terminal, pipeline)
+        return 0
     if not runs:
         terminal.console.print(f"No event of {pipeline.name} is in doubt.")
         return 0
@@ -43,6 +47,9 @@ def settle(terminal: Terminal, pipeline: Pipeline, decision: Decision, *, run_ke
     """Record a decision; return 1 where the named run has nothing in doubt, and nothing was changed."""
     with open_warehouse(pipeline.connections.warehouse) as connection:
         settled = settle_doubts(connection, pipeline=pipeline.name, decision=decision, run_key=run_key)
+    if settled is None:
+        _print_no_run(terminal, pipeline)
+        return 1 if run_key else 0
     if settled:
         outcome = {Decision.ARRIVED: "are on record as delivered", Decision.SEND: "go out with the next run"}[decision]
         terminal.console.print(f"{settled:,} events {outcome}.")
@@ -56,6 +63,15 @@ def settle(terminal: Terminal, pipeline: Pipeline, decision: Decision, *, run_ke
         soft_wrap=True,
     )
     return 1
+
+
+def _print_no_run(terminal: Terminal, pipeline: Pipeline) -> None:
+    terminal.console.print(
+        f"No run has been made in the warehouse of connection `{pipeline.connections.warehouse}` yet: it has no ledger "
+        f"(schema {SCHEMA}). So no event of {pipeline.name} is in doubt.",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _make_table(runs: Sequence[RunInDoubt], *, max_event_age: timedelta) -> Table:

@@ -128,14 +128,15 @@ def test_that_wrong_usage_says_how_to_ask(
     assert warehouse.execute("SELECT to_regclass('capi.run')").fetchone() == (None,)
 
 
-def test_that_a_listing_of_doubts_changes_nothing(run_command: Callable[..., Any], warehouse: Connection) -> None:
-    """A listing in an empty database says that there is nothing yet, and makes no schema."""
+def test_that_doubts_need_no_schema(run_command: Callable[..., Any], warehouse: Connection) -> None:
+    """In a warehouse in which nothing has run yet, doubts say so and make no schema; a run that is named is missed."""
     listed = run_command("doubts")
     settled = run_command("doubts", "--settle", "arrived")
+    named = run_command("doubts", "--settle", "arrived", "--run", "20260301-00000000-1")
 
-    assert (listed.returncode, settled.returncode) == (0, 0)
-    assert "No event of conversion_leads is in doubt" in listed.stdout
-    assert "nothing was changed" in settled.stdout
+    assert (listed.returncode, settled.returncode, named.returncode) == (0, 0, 1)
+    sentence = "No run has been made in the warehouse of connection `warehouse` yet: it has no ledger (schema capi)."
+    assert all(done.stdout.startswith(sentence) for done in (listed, settled, named))
     assert warehouse.execute("SELECT to_regclass('capi.run')").fetchone() == (None,)
 
 
@@ -218,7 +219,7 @@ def test_that_a_connection_is_found_in_the_metadata_database(
 
     assert (airflow.returncode, added.returncode) == (0, 0), airflow.stderr + added.stdout + added.stderr
     assert found.returncode == 0, found.stdout + found.stderr
-    assert "No event of conversion_leads is in doubt" in found.stdout
+    assert "no event of conversion_leads is in doubt" in found.stdout
 
 
 def test_that_a_connection_is_found_in_a_secrets_backend(
@@ -236,7 +237,7 @@ def test_that_a_connection_is_found_in_a_secrets_backend(
     )
 
     assert found.returncode == 0, found.stdout + found.stderr
-    assert "No event of conversion_leads is in doubt" in found.stdout
+    assert "no event of conversion_leads is in doubt" in found.stdout
 
 
 def test_that_a_missing_connection_says_where_to_put_it(run_command: Callable[..., Any]) -> None:

@@ -69,7 +69,7 @@ def test_doubts_are_listed_by_run(company: Company) -> None:
     """A person sees which runs have events in doubt, how many, and since when."""
     shard = leave_in_doubt(company)
 
-    (run,) = list_doubts(company.warehouse, pipeline=company.pipeline.name)
+    (run,) = list_doubts(company.warehouse, pipeline=company.pipeline.name) or []
 
     assert (run.run_key, run.events) == (shard.run_key, 10)
     assert run.oldest_event_at == min(row["event_time"] for row in company.ledger().values())
@@ -83,7 +83,7 @@ def test_asking_about_doubts_makes_no_schema(company: Company) -> None:
     listed = list_doubts(company.warehouse, pipeline=company.pipeline.name)
     settled = settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.SEND)
 
-    assert (listed, settled) == ([], 0)
+    assert (listed, settled) == (None, None)
     assert company.select("SELECT FROM pg_namespace WHERE nspname = 'capi'") == []
 
 

@@ -34,10 +34,13 @@ class RunInDoubt:
     last_doubted_at: datetime
 
 
-def list_doubts(connection: Connection, *, pipeline: str) -> list[RunInDoubt]:
-    """Return the runs of a pipeline that ended and have events in doubt, the oldest doubt first. Changes nothing."""
+def list_doubts(connection: Connection, *, pipeline: str) -> list[RunInDoubt] | None:
+    """Return the runs of a pipeline that ended and have events in doubt, the oldest doubt first. Changes nothing.
+
+    None where no run has been made yet: there is no schema `capi`.
+    """
     if not is_installed(connection):
-        return []
+        return None
     return [
         RunInDoubt(run_key=run_key, events=events, oldest_event_at=oldest, first_doubted_at=first, last_doubted_at=last)
         for run_key, events, oldest, first, last in execute(
@@ -46,8 +49,10 @@ def list_doubts(connection: Connection, *, pipeline: str) -> list[RunInDoubt]:
     ]
 
 
-def settle_doubts(connection: Connection, *, pipeline: str, decision: Decision, run_key: str | None = None) -> int:
-    """Settle events in doubt, of one run or of all that ended, and return how many there were.
+def settle_doubts(
+    connection: Connection, *, pipeline: str, decision: Decision, run_key: str | None = None
+) -> int | None:
+    """Settle events in doubt, of one run or of all that ended, and return how many there were; None as `list_doubts`.
 
     The decision is final: no later run and no cleared task overrides it. Events to be sent again keep their event id.
 
@@ -58,7 +63,7 @@ def settle_doubts(connection: Connection, *, pipeline: str, decision: Decision, 
         run_key: the run whose events are settled; None for all.
     """
     if not is_installed(connection):
-        return 0
+        return None
     migrate(connection)
     arrived = decision is Decision.ARRIVED
     outcome = {
