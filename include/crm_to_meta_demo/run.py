@@ -81,16 +81,17 @@ def _run(options: RunOptions, parts: Parts, console: Console) -> int:
             )
         with running_dag(options, environment, log_file) as process:
             run_key = follow(process, warehouse, options.pipeline.name, log_file, console)
+        error = find_first_error(log_file.read_text(encoding="utf-8", errors="replace")) or ""
         if run_key is None:
-            _print_errors(log_file, console)
+            _print_failure(error, log_file, console)
             return 1
-        print_summary(console, warehouse, run_key)
+        print_summary(console, warehouse, run_key, error=error)
         if options.mode is Mode.PREVIEW:
             _print_preview(console, warehouse, run_key, options)
         report = REPORTS_FOLDER / f"{run_key}.html"
         report.write_text(render_report(warehouse, run_key), encoding="utf-8")
     if process.returncode:
-        _print_errors(log_file, console)
+        _print_failure(error, log_file, console)
     _print_next_steps(console, options, parts, report)
     return 1 if process.returncode else 0
 
@@ -128,10 +129,10 @@ def _print_next_steps(console: Console, options: RunOptions, parts: Parts, repor
         console.print("Next: `make run` sends what this preview shows as pending.")
 
 
-def _print_errors(log_file: Path, console: Console) -> None:
-    """Show the sentence of the task that failed first, which is the cause; the rest of the log stays there."""
-    if sentence := find_first_error(log_file.read_text(encoding="utf-8", errors="replace")):
-        console.print(sentence, style="bold red", markup=False, soft_wrap=True)
+def _print_failure(error: str, log_file: Path, console: Console) -> None:
+    """Show the error of the task that failed first, which is the cause; the rest of the log stays there."""
+    if error:
+        console.print(error, style="bold red", markup=False, soft_wrap=True)
     console.print(f"The run is not green; Airflow's log: {_shown(log_file)}")
 
 

@@ -28,8 +28,11 @@ _RUN: Final = (
 )
 
 
-def print_summary(console: Console, warehouse: Connection, run_key: str) -> None:
-    """Print the run's rows per CRM stage and status, why rows were held back, requests and times."""
+def print_summary(console: Console, warehouse: Connection, run_key: str, *, error: str = "") -> None:
+    """Print the run's rows per CRM stage and status, why rows were held back, requests and times.
+
+    `error` is what is printed afterwards: audit's has the sentences about other runs already.
+    """
     cursor = warehouse.execute(_RUN, [run_key])
     row = cursor.fetchone()
     if row is None or cursor.description is None:
@@ -50,7 +53,8 @@ def print_summary(console: Console, warehouse: Connection, run_key: str) -> None
     else:
         console.print("The run was not closed, and no stage change is on record for it.")
     for sentence in describe_elsewhere(elsewhere):
-        console.print(sentence, style="bold", markup=False, soft_wrap=True)
+        if sentence not in error:
+            console.print(sentence, style="bold", markup=False, soft_wrap=True)
 
 
 def _print_work(console: Console, warehouse: Connection, run: dict[str, Any]) -> None:
