@@ -72,14 +72,14 @@ class BatchRefusedError(PermanentError):
 
 
 class StagingLostError(PermanentError):
-    """What was staged is gone: after a crash (the table is unlogged), or since another run took the rows over."""
+    """What was staged is gone: after a crash (the table is unlogged), or since the run was taken over or closed."""
 
     @classmethod
-    def about(cls, run_key: str, what: str = "rows") -> Self:
-        """Return the error about a run's staged rows, or about some of them, such as "rows 1-50000"."""
+    def about(cls, what: str) -> Self:
+        """Return the error with its causes and the remedy; `what` says what is not there, as "Run ...: ... is gone"."""
         return cls(
-            f"Run {run_key}: the staged {what} are not all there: the warehouse was restarted after a crash, or the "
-            "run was closed; clear the task `extract` of this run, or let the next scheduled run take the rows over."
+            f"{what}: the warehouse was restarted after a crash, another run took the rows over, or the run was "
+            "closed; clear the task `extract` of this run, or let the next scheduled run take the rows."
         )
 
 

@@ -50,10 +50,7 @@ def execute(
         return run_query(connection, compose(statement, **identifiers), parameters, name=statement)
     except WarehouseRefusedError as error:
         if error.sqlstate == psycopg.errors.UndefinedTable.sqlstate and identifiers.keys() & _TABLES_OF_A_RUN:
-            raise StagingLostError(
-                f"{statement}: what was staged for this run is gone: another run took the rows over, or the run was "
-                "closed; clear the task `extract` of this run, or let the next scheduled run take the rows."
-            ) from None
+            raise StagingLostError.about(f"{statement}: what was staged for this run is gone") from None
         raise
 
 

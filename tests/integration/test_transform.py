@@ -337,5 +337,5 @@ def test_transform_of_a_closed_run_is_told_what_to_do(company: Company) -> None:
     company.warehouse.execute("UPDATE capi.run SET mode = 'preview'")  # else audit raises, and clears away all the same
     company.audit(shard.run_key)
 
-    with pytest.raises(StagingLostError, match="clear the task `extract`"):
+    with pytest.raises(StagingLostError, match="another run took the rows over, or the run was closed; clear the task"):
         company.transform(shard)

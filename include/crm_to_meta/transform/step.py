@@ -87,7 +87,7 @@ def transform(
         partner_agent: goes into every body where it is not empty.
 
     Raises:
-        StagingLostError: the rows are gone: the warehouse crashed, or audit has closed the run.
+        StagingLostError: the rows are not all there.
     """
     with connection.transaction():
         done = execute(connection, "transform/find_shard", _scope(shard)).fetchone()
@@ -173,8 +173,9 @@ def _write_custom_data(value: str | None, currency: str | None, crm_name: str) -
 
 def _read_accepted(connection: Connection, shard: Shard, *, batch_rows: int) -> Iterator[dict[str, Sequence[Any]]]:
     """Yield the accepted rows of a shard as columns, a batch at a time."""
-    if _count_staged(connection, shard) != shard.last_row - shard.first_row + 1:
-        raise StagingLostError.about(shard.run_key, shard.label)
+    (staged,) = one_row(execute(connection, "transform/count_staged", _scope(shard), staging=_staging(shard)))
+    if staged != shard.last_row - shard.first_row + 1:
+        raise StagingLostError.about(f"Run {shard.run_key}: the staged {shard.label} are not all there")
     cursor = execute(
         connection,
         "transform/read_accepted",
@@ -185,13 +186,6 @@ def _read_accepted(connection: Connection, shard: Shard, *, batch_rows: int) -> 
     )
     while rows := cursor.fetchmany(batch_rows):
         yield dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
-
-
-def _count_staged(connection: Connection, shard: Shard) -> int:
-    try:
-        return int(one_row(execute(connection, "transform/count_staged", _scope(shard), staging=_staging(shard)))[0])
-    except StagingLostError:
-        return 0
 
 
 def _cut(events: Events, size: int) -> Iterator[Events]:

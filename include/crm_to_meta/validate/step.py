@@ -168,7 +168,7 @@ def _require_staged_rows(connection: Connection, run_key: str) -> int:
     row = execute(connection, "validate/count_staged", {"run_key": run_key}, staging=_staging(run_key))
     expected, staged = one_row(row)
     if staged != expected:
-        raise StagingLostError.about(run_key)
+        raise StagingLostError.about(f"Run {run_key}: the staged rows are not all there")
     return int(staged)
 
 
