@@ -4,6 +4,7 @@
     ├── PermanentError              nobody should retry; a person has something to do
     │   ├── ConfigurationError      fix a setting: pipeline file, connection, source table, dataset
     │   │   ├── PipelineFileError   ... in include/pipelines/<name>.yaml
+    │   │   ├── ConnectionMissingError  ... Airflow has no connection of this name
     │   │   ├── SourceError         ... the source table, one of its columns, or a right on them
     │   │   ├── WarehouseRefusedError   ... the warehouse: a right, a view, a table, a login
     │   │   └── CredentialsError    ... token, permission or dataset id, as Meta answered
@@ -42,6 +43,10 @@ class ConfigurationError(PermanentError):
 
 class PipelineFileError(ConfigurationError):
     """A pipeline file cannot be used; the message names file, key and remedy."""
+
+
+class ConnectionMissingError(ConfigurationError):
+    """Airflow finds no connection of this name."""
 
 
 class SourceError(ConfigurationError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from crm_to_meta.errors import ConfigurationError
+from crm_to_meta.errors import ConfigurationError, ConnectionMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,10 +51,9 @@ def open_warehouse(connection_id: str) -> Iterator[Connection]:
         ConfigurationError: Airflow does not find the connection, or the warehouse refuses it.
         WarehouseError: the warehouse cannot be reached.
     """
-    _require_connection(connection_id)
     from crm_to_meta_airflow import connections
 
-    with connections.open_warehouse(connection_id) as connection:
+    with _explained(connection_id), connections.open_warehouse(connection_id) as connection:
         yield connection
 
 
@@ -64,31 +63,30 @@ def read_meta_settings(connection_id: str, *, needs_token: bool) -> MetaSettings
     Raises:
         ConfigurationError: Airflow does not find the connection, or it is incomplete.
     """
-    _require_connection(connection_id)
     from crm_to_meta_airflow import connections
 
-    return connections.meta_settings(connection_id, needs_token=needs_token)
+    with _explained(connection_id):
+        return connections.meta_settings(connection_id, needs_token=needs_token)
 
 
-def _require_connection(connection_id: str) -> None:
-    """Say why Airflow cannot find a connection, where it is the metadata database that cannot be read.
+@contextmanager
+def _explained(connection_id: str) -> Iterator[None]:
+    """Say why Airflow finds no connection, where it is the metadata database that cannot be read.
 
-    Airflow itself tells all reasons as "not defined". What it finds or misses elsewhere is left to whoever opens it.
+    Airflow itself tells all reasons as "not defined".
 
     Raises:
         ConfigurationError: the metadata database cannot be read, or has the connection and cannot decrypt it.
     """
-    from airflow.sdk import Connection as AirflowConnection
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    variable = f"AIRFLOW_CONN_{connection_id.upper()}"
     try:
-        AirflowConnection.get(connection_id)
-    except AirflowNotFoundException:
-        if variable not in os.environ and (why := _explain_database(connection_id)):
+        yield
+    except ConnectionMissingError:
+        if why := _explain_database(connection_id):
             raise ConfigurationError(
-                f"Airflow does not find the connection `{connection_id}`: {why} Or set {variable}."
+                f"Airflow does not find the connection `{connection_id}`: {why} "
+                f"Or set AIRFLOW_CONN_{connection_id.upper()}."
             ) from None
+        raise
 
 
 def _explain_database(connection_id: str) -> str | None:

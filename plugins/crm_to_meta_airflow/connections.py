@@ -13,7 +13,7 @@ from airflow.sdk import Connection as AirflowConnection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
-from crm_to_meta.errors import ConfigurationError
+from crm_to_meta.errors import ConfigurationError, ConnectionMissingError
 from crm_to_meta.meta.client import MetaSettings, read_settings
 from crm_to_meta.warehouse_errors import translated, unreachable
 
@@ -30,13 +30,13 @@ def open_warehouse(connection_id: str) -> Iterator[Connection]:
     """Open the warehouse in autocommit mode and close it afterwards.
 
     Raises:
-        ConfigurationError: there is no such connection in Airflow, it cannot be read, or the warehouse refuses it.
+        ConnectionMissingError: there is no such connection in Airflow.
+        ConfigurationError: the connection cannot be read, or the warehouse refuses it.
         WarehouseError: the warehouse cannot be reached for now, or a transaction could not begin or end.
     """
-    _connection(connection_id)
+    hook = PostgresHook(connection_id, connection=_connection(connection_id))
     try:
-        # psycopg 3 is installed, so the hook uses it
-        connection = cast("Connection", PostgresHook(connection_id).get_conn())
+        connection = cast("Connection", hook.get_conn())  # psycopg 3 is installed, so the hook uses it
     except psycopg.Error as error:
         raise unreachable(error, f"the warehouse of Airflow connection `{connection_id}`") from None
     try:
@@ -52,7 +52,8 @@ def meta_settings(connection_id: str, *, needs_token: bool) -> MetaSettings:
     """Return the checked settings of the Meta connection.
 
     Raises:
-        ConfigurationError: the connection is absent, cannot be read, or is incomplete.
+        ConnectionMissingError: there is no such connection in Airflow.
+        ConfigurationError: the connection cannot be read, or is incomplete.
     """
     connection = _connection(connection_id)
     settings = read_settings(
@@ -76,7 +77,7 @@ def _connection(connection_id: str) -> AirflowConnection:
             raise ConfigurationError(
                 f"{variable} is set, but it is no connection that Airflow can read: {_explain_unreadable(value)}."
             ) from None
-        raise ConfigurationError(
+        raise ConnectionMissingError(
             f"There is no Airflow connection `{connection_id}`; add it under Admin > Connections, or set "
             f"{variable} (docs/settings.md, Connections)."
         ) from None

@@ -245,6 +245,7 @@ def test_that_a_missing_connection_says_where_to_put_it(run_command: Callable[..
     done = run_command("doubts", AIRFLOW_CONN_WAREHOUSE="")
 
     assert done.returncode == 1
+    assert "Airflow does not find the connection `warehouse`: its metadata database" in done.stderr
     assert "AIRFLOW_CONN_WAREHOUSE" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -46,6 +46,28 @@ def test_that_the_app_secret_and_its_proof_are_masked(
     assert masked == [APP_SECRET, settings.proof["appsecret_proof"]]
 
 
+def test_that_a_connection_is_looked_up_once(
+    airflow_home: AirflowHome, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command asks the secrets backend once for each warehouse that it opens."""
+    from airflow.sdk import Connection
+
+    from crm_to_meta_cli.airflow_lookup import open_warehouse
+
+    get, asked = Connection.get, list[str]()
+
+    def count_and_get(connection_id: str) -> Any:
+        asked.append(connection_id)
+        return get(connection_id)
+
+    monkeypatch.setattr(Connection, "get", count_and_get)
+    monkeypatch.setenv("AIRFLOW_CONN_ONCE", postgres.airflow_connection("postgres"))
+    with open_warehouse("once") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+    assert asked == ["once"]
+
+
 # Connections that cannot be read -------------------------------------------------------------------------------------
 
 SECRET = "p4ssw0rd-of-jane"
