@@ -38,7 +38,7 @@ PASSING: Final = {
 }
 # Trying again changes nothing:
 LASTING: Final = {
-    "0A": "this server does not support the statement (README.md says which versions of PostgreSQL do)",
+    "0A": "this server does not support the statement (docs/source-contract.md says which versions of PostgreSQL do)",
     "22": "a value does not fit its type or its computation; look at the views behind the source table and at own "
     "expressions",
     "23": "a row breaks a constraint: the schema capi was changed by hand",

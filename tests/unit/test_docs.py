@@ -10,6 +10,7 @@ import yaml
 
 from crm_to_meta.models import Mode
 from crm_to_meta.pipeline.settings import SOURCE_FIELDS
+from crm_to_meta.warehouse_errors import LASTING
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / "docs"
@@ -55,6 +56,14 @@ def test_every_page_that_the_code_names_is_there() -> None:
 
     assert named
     assert [name for name in named if not list(PROJECT.glob(f"{name}*"))] == []
+
+
+def test_the_page_that_is_named_for_versions_of_postgresql_has_them() -> None:
+    """Whose server does not support a statement finds which versions do."""
+    page = re.search(r"docs/[a-z-]+\.md", LASTING["0A"])
+
+    assert page
+    assert re.search(r"PostgreSQL \d+ or newer", (PROJECT / page[0]).read_text(encoding="utf-8"))
 
 
 def test_the_readme_leads_to_every_page() -> None:
