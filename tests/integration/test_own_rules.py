@@ -165,14 +165,22 @@ def test_many_kinds_of_rules_judge_the_batch(company: Company, name: str, kwargs
     assert {entry["expectation_config"]["type"] for entry in result["results"]} >= {name}
 
 
-def test_arguments_that_great_expectations_refuses_are_told(company: Company) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"value_set": 7}, "its argument `value_set` as"),
+        ({"value_set": ["new"], "row_condition": "((", "condition_parser": "great_expectations"}, "its arguments as"),
+    ],
+    ids=["type", "row_condition"],
+)
+def test_arguments_that_great_expectations_refuses_are_told(company: Company, wrong: dict[str, Any], told: str) -> None:
     """What only Great Expectations can tell is told by file, key and argument, before anything is judged."""
-    wrong = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "stage", "value_set": 7}}
-    company.configure(quality={"expectations": [EURO, wrong]})
+    rule = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "stage", **wrong}}
+    company.configure(quality={"expectations": [EURO, rule]})
     company.record_sound(1)
     run_key = company.extract().run_key
 
-    with pytest.raises(PipelineFileError, match=r"key `quality\.expectations\.1\.kwargs`: .* its argument `value_set`"):
+    with pytest.raises(PipelineFileError, match=rf"key `quality\.expectations\.1\.kwargs`: .* {told}"):
         company.validate(run_key)
     assert company.statuses() == {"pending": 1}
 

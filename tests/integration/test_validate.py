@@ -13,9 +13,16 @@ import pytest
 from daily_run import Company, assert_conserved
 from psycopg import sql
 
-from crm_to_meta.errors import BatchRefusedError, DeliveryIncompleteError, StagingLostError, WarehouseError
+from crm_to_meta.errors import (
+    BatchRefusedError,
+    ConfigurationError,
+    DeliveryIncompleteError,
+    StagingLostError,
+    WarehouseError,
+)
 from crm_to_meta.models import BatchReason, Mode, staging_table_of
 from crm_to_meta.pipeline.settings import PIPELINES_FOLDER
+from crm_to_meta.validate import gx_pushdown
 from crm_to_meta.validate.contract import row_rules
 from crm_to_meta.validate.gx_pushdown import Answers, check_table
 
@@ -336,6 +343,43 @@ def test_rows_lost_under_great_expectations_are_told(
 
     monkeypatch.setattr("crm_to_meta.validate.step.check_table", check_what_is_lost)
     with pytest.raises(error):
+        company.validate(run_key)
+
+
+def test_lock_under_great_expectations_is_no_fault_of_a_rule(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PostgreSQL refuses for now while a rule is evaluated is tried again, as in any other step."""
+    company.record_sound(3)
+    run_key = company.extract().run_key
+    database = sql.Identifier(company.warehouse.info.dbname)
+    company.warehouse.execute(sql.SQL("ALTER DATABASE {} SET lock_timeout = 100").format(database))
+    count_failures = gx_pushdown._count_failures
+
+    def count_under_a_lock(*arguments: Any) -> Any:
+        with company.connect() as other, other.transaction():
+            other.execute(sql.SQL("LOCK TABLE {}").format(sql.Identifier("capi", staging_table_of(run_key))))
+            return count_failures(*arguments)
+
+    monkeypatch.setattr(gx_pushdown, "_count_failures", count_under_a_lock)
+    with pytest.raises(WarehouseError, match="holds a lock for too long") as raised:
+        company.validate(run_key)
+
+    assert raised.value.sqlstate == "55P03"
+
+
+def test_failure_of_great_expectations_itself_is_not_tried_again(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the warehouse refused nothing, the next try would fail in the same way."""
+    company.record_sound(3)
+    run_key = company.extract().run_key
+
+    def fail(*arguments: Any) -> None:
+        raise KeyError("a metric that was not computed")
+
+    monkeypatch.setattr(gx_pushdown, "_failing_rows", fail)
+    with pytest.raises(
+        ConfigurationError, match=r"failed on capi\.staging_\w+ \(KeyError\), and the warehouse refused"
+    ):
         company.validate(run_key)
 
 

@@ -19,6 +19,7 @@ from crm_to_meta.validate import gx_setup  # noqa: F401 - before Great Expectati
 
 # isort: split
 import great_expectations.expectations as gxe
+from great_expectations.exceptions.exceptions import GreatExpectationsError
 from great_expectations.expectations.registry import get_expectation_impl
 from great_expectations.expectations.row_conditions import Column
 from pydantic.v1 import ValidationError
@@ -242,7 +243,7 @@ def own_expectation(pipeline: Pipeline, number: int) -> Expectation:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # ways of writing a row_condition that go out of use
             expectation: Expectation = get_expectation_impl(rule.type)(**rule.kwargs)
-    except (ValidationError, ValueError, TypeError) as error:
+    except (GreatExpectationsError, ValidationError, ValueError, TypeError) as error:
         arguments = [str(part["loc"][0]) for part in error.errors()] if isinstance(error, ValidationError) else []
         named = f" `{arguments[0]}`" if arguments and arguments[0] in rule.kwargs else "s"
         raise PipelineFileError(

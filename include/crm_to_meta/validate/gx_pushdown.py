@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ from crm_to_meta.validate import gx_setup  # noqa: F401 - before Great Expectati
 
 # isort: split
 import great_expectations as gx
+import psycopg
 import sqlalchemy as sa
 from great_expectations.core.expectation_validation_result import (
     ExpectationSuiteValidationResult,
@@ -31,11 +33,12 @@ from great_expectations.validator.metric_configuration import MetricConfiguratio
 from great_expectations.validator.validator import Validator
 
 from crm_to_meta.errors import ConfigurationError, WarehouseError
+from crm_to_meta.warehouse_errors import translated
 
 logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.CRITICAL)  # it sets its own at import
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from great_expectations.core.batch_definition import BatchDefinition
     from great_expectations.expectations.expectation import Expectation
@@ -105,17 +108,16 @@ def check_table(
         run_name: what the result is called.
 
     Raises:
-        ConfigurationError: an expectation could not be evaluated (unknown column, wrong type).
-        WarehouseError: the table could not be read at all.
+        ConfigurationError: an expectation could not be evaluated (unknown column, wrong type), or GX failed.
+        WarehouseError: the warehouse failed for a reason that passes.
     """
-    try:
-        result, ordered, queries = _question_table(sqlalchemy_url, schema=schema, table=table, questions=questions)
-    except (GreatExpectationsError, TestConnectionError, sa.exc.SQLAlchemyError, KeyError) as error:
-        # KeyError: GX looks for a metric that it could not compute.
-        raise WarehouseError(
-            f"Great Expectations could not read {schema}.{table} ({type(error).__name__}): the warehouse went away, or "
-            "the table did; the warehouse's server log has the full message."
-        ) from None
+    with _noted_failures() as failures:
+        try:
+            result, ordered, queries = _question_table(sqlalchemy_url, schema=schema, table=table, questions=questions)
+        except (
+            ConfigurationError, GreatExpectationsError, TestConnectionError, sa.exc.SQLAlchemyError, KeyError,
+        ) as error:  # KeyError: GX looks for a metric that it could not compute  # fmt: skip
+            raise _explain(error, failures, f"{schema}.{table}") from None
     outcomes = [
         Outcome(
             success=bool(found.success),
@@ -127,6 +129,37 @@ def check_table(
         for found, query in zip(ordered, queries, strict=True)
     ]
     return Answers(outcomes=outcomes, result=_without_values(result, ordered, questions, run_name=run_name))
+
+
+@contextmanager
+def _noted_failures() -> Iterator[list[psycopg.Error]]:
+    """Collect what PostgreSQL refuses meanwhile; GX makes texts of it, or nothing at all."""
+    failures: list[psycopg.Error] = []
+
+    def note(context: sa.ExceptionContext) -> None:
+        if isinstance(context.original_exception, psycopg.Error):
+            failures.append(context.original_exception)
+
+    sa.event.listen(sa.Engine, "handle_error", note)
+    try:
+        yield failures
+    finally:
+        sa.event.remove(sa.Engine, "handle_error", note)
+
+
+def _explain(error: Exception, failures: Sequence[psycopg.Error], table: str) -> ConfigurationError | WarehouseError:
+    """Return why GX did not get through. A retry helps only where PostgreSQL failed for a reason that passes."""
+    refused = [translated(failure, f"Great Expectations on {table}") for failure in failures]
+    if passing := [failure for failure in refused if isinstance(failure, WarehouseError)]:
+        return passing[0]
+    if isinstance(error, ConfigurationError):  # it names the rule
+        return error
+    if refused:
+        return refused[0]
+    return ConfigurationError(
+        f"Great Expectations failed on {table} ({type(error).__name__}), and the warehouse refused nothing: look at "
+        "quality.expectations in the pipeline file, and report this if it has no rules."
+    )
 
 
 def _question_table(

@@ -114,7 +114,7 @@ def _ask(
             questions=questions,
             run_name=run_key,
         )
-    except (ConfigurationError, WarehouseError):  # GX does not tell why: are the warehouse and the rows still there?
+    except (ConfigurationError, WarehouseError):  # are the warehouse and the rows still there?
         _require_staged_rows(connection, run_key)
         raise
     by_rows, by_batch = answers.outcomes[: len(of_rows)], iter(answers.outcomes[len(of_rows) :])
