@@ -55,13 +55,15 @@ class Isolation:
             has_rejections: an earlier try rejected events for a fault that Meta named: a chunk that is put aside needs
                 no other proof to be gone on with.
         """
-        self.suspects: list[Suspect] = []  # refused alone, and nothing that Meta took afterwards speaks against them
-        self._trusts_subcodes = trusts_subcodes
-        self._has_rejections = has_rejections
+        # What is sent next.
         self._todo = deque(parts)
         self._probed: Part | None = None  # the range that was probed since Meta last took something
         self._refused_in_a_row = 0  # single events, since Meta last took something or probing began
         self._hinted: set[int] | None = set()  # events that Meta named; None once it named a sound one
+        # Whose fault a refusal is. Probing does not hang on it: it may begin anew after Meta took something.
+        self.suspects: list[Suspect] = []  # refused alone, and nothing that Meta took afterwards speaks against them
+        self._trusts_subcodes = trusts_subcodes
+        self._has_rejections = has_rejections
         self._taken: set[int] = set()
         self._refused_parts: list[Part] = []  # of several events, without a subcode
         self._second_looks: set[Part] = set()  # refused without a subcode, before a request that Meta took
