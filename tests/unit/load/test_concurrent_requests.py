@@ -14,7 +14,7 @@ from crm_to_meta.meta.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 TAKEN = Answer(action=Action.DELIVERED, duration_ms=1)
 REFUSED = Answer(action=Action.PAYLOAD, duration_ms=1)
 TAKEN_BUT_WAIT = Answer(action=Action.DELIVERED, duration_ms=1, retry_after_s=60)
