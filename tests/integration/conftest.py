@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 # In order, so that tests can say which request is the n-th; test_concurrency.py is about several at a time.
-ONE_AT_A_TIME = {"chunk_size": 10, "attempts": 3, "timeout_seconds": 5, "concurrency": 1}
+ONE_AT_A_TIME = {"chunk_size": 10, "attempts": 3, "timeout_seconds": 60, "concurrency": 1}
 
 _database_numbers = itertools.count(1)
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daily_run import CRM_NAME, Company
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crm_to_meta.models import Shard
 
 INCLUDE = Path(__file__).parents[2] / "include"
-DEADLINE_S = 20
+DEADLINE_S = 120
 
 # What a worker does, in a process of its own that can be killed.
 WORKER = """
@@ -74,6 +74,11 @@ def kill(worker: subprocess.Popen[str]) -> None:
     """Kill -9."""
     worker.send_signal(signal.SIGKILL)
     assert worker.wait() == -signal.SIGKILL
+
+
+def no_answer_from(request: int) -> dict[str, Any]:
+    """Return the fault that keeps a worker from being done before it is killed: from a request on it waits."""
+    return {"kind": "slow", "seconds": 60, "when": {"from_request": request}}
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -8,9 +8,10 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from daily_run import CRM_NAME, Company, assert_conserved, assert_ledger_matches_meta
-from load_process import kill, start_worker, wait_until
+from load_process import kill, no_answer_from, start_worker, wait_until
 from psycopg import sql
 
 from crm_to_meta.errors import (
@@ -20,6 +21,7 @@ from crm_to_meta.errors import (
     MetaUnavailableError,
     RateLimitedError,
     RunTakenOverError,
+    WarehouseError,
 )
 from crm_to_meta.load.journal import Journal
 from crm_to_meta.load.step import load
@@ -56,7 +58,7 @@ class WatchedClient(MetaClient):
             token=company.token,
             base_url=company.stand_in.base_url,
         )
-        super().__init__(settings, timeout_s=5)
+        super().__init__(settings, timeout_s=60)
         self.most = self._now = self._begun = 0
         self._lock = threading.Lock()
         self._nth, self._happens = nth, happens
@@ -280,6 +282,7 @@ def test_interrupted_load_leaves_a_true_record(company: Company, monkeypatch: py
         return end_request(journal, *arguments, **named)
 
     monkeypatch.setattr(Journal, "end_request", interrupted)
+    monkeypatch.setattr("crm_to_meta.load.step.GRACE_S", PATIENCE_S)  # for a busy computer
     with pytest.raises(KeyboardInterrupt):
         company.load(shard)
     monkeypatch.undo()
@@ -321,27 +324,30 @@ def test_warehouse_that_goes_away_ends_the_load_and_no_thread_is_left(company: C
             company.warehouse.execute("SELECT pg_terminate_backend(%s)", [pid])
 
         watched = WatchedClient(company, nth=12, happens=end)
-        with watched, pytest.raises(Exception, match=r"(?i)warehouse|connection|terminat"):
+        with watched, pytest.raises((WarehouseError, psycopg.OperationalError)):
             load(doomed, company.pipeline, shard, watched, mode=Mode.LIVE)
     company.load(shard)
     company.audit(shard.run_key)
 
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("meta_")] == []
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("meta_")])
     assert company.statuses() == {"delivered": 200}
     assert set(company.received_ids()) == set(ids)
     assert_ledger_matches_meta(company)
 
 
 @pytest.mark.sweep(keep=1)
-@pytest.mark.parametrize("requests_before", [3, 17])
+@pytest.mark.parametrize("requests_before", [3, 13])
 def test_worker_killed_with_eight_requests_in_flight_loses_nothing(company: Company, requests_before: int) -> None:
     """A kill -9, and another: everything arrives, and no more is doubtful than was under way or being written down."""
     shard, ids = prepare(company)
     company.stand_in.set_settings(latency_ms=40)
-    for kills in range(1, 3):
+    for _ in range(2):
+        company.stand_in.set_faults([no_answer_from(requests_before + 4)])
+        enough = len(company.stand_in.requests()) + requests_before
         worker = start_worker(company, shard)
-        wait_until(lambda before=kills * requests_before: len(company.stand_in.requests()) >= before)  # type: ignore[misc]
+        wait_until(lambda enough=enough: len(company.stand_in.requests()) >= enough)  # type: ignore[misc]
         kill(worker)
+    company.stand_in.clear_faults()
     company.stand_in.set_settings(latency_ms=0)
     company.load(shard)
     company.audit(shard.run_key)

@@ -40,7 +40,7 @@ def settings_of(company: Company, **changes: Any) -> MetaSettings:
 def ask_meta(company: Company, **changes: Any) -> Finding:
     """Check the stand-in with settings that are changed as given."""
     settings = settings_of(company, **changes)
-    with MetaClient(settings, timeout_s=2) as client:
+    with MetaClient(settings, timeout_s=60) as client:
         return check_meta(client, settings, now=company.now)
 
 
@@ -111,7 +111,7 @@ def test_probe_is_refused_even_where_its_age_is_not(company: Company) -> None:
     """Two reasons, each documented: were one of them to fall, nothing could be matched with anybody all the same."""
     body = build_body([build_probe(CRM_NAME, now=datetime.now(UTC) + timedelta(days=8))])
     company.stand_in.set_settings(now_unix_s=None)
-    with MetaClient(settings_of(company), timeout_s=2) as client:
+    with MetaClient(settings_of(company), timeout_s=60) as client:
         answer = client.send_events(body, events=1)
 
     assert answer.subcode == 2804050

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from daily_run import CRM_NAME, Company, assert_conserved, assert_ledger_matches_meta
-from load_process import kill, start_worker, wait_until
+from load_process import kill, no_answer_from, start_worker, wait_until
 from psycopg import sql
 
 from crm_to_meta.errors import (
@@ -338,7 +338,7 @@ DOUBTS: dict[str, tuple[dict[str, Any], int]] = {  # the fault, and how many of 
     "broken off": ({"kind": "truncated", "cut_connection": True}, 10),
     "one fewer received": ({"kind": "fewer_received"}, 9),
     "one fewer received, all processed": ({"kind": "fewer_received", "processed": "all"}, 10),
-    "timeout": ({"kind": "slow", "seconds": 1.5}, 10),
+    "timeout": ({"kind": "slow", "seconds": 60}, 10),
 }
 
 
@@ -347,7 +347,7 @@ DOUBTS: dict[str, tuple[dict[str, Any], int]] = {  # the fault, and how many of 
 def test_doubtful_events_are_resent_on_record(company: Company, case: str) -> None:
     """`resend`: a request without a clear answer is sent again with the same event ids, and counted as doubtful."""
     fault, processed = DOUBTS[case]
-    company.configure(delivery={"on_in_doubt": "resend", "timeout_seconds": 0.5 if case == "timeout" else 5})
+    company.configure(delivery={"on_in_doubt": "resend", "timeout_seconds": 2 if case == "timeout" else 60})
     ids = company.record_sound(25)
     company.stand_in.set_faults([{**fault, "when": {"nth": 2}}])
     day = company.run_day()
@@ -478,10 +478,13 @@ def test_worker_killed_at_any_moment_loses_nothing(company: Company, requests_be
     company.configure(delivery={"chunk_size": 2})
     shard, ids = prepare(company, 60)
     company.stand_in.set_settings(latency_ms=15)
-    for kills in range(1, 3):
+    for _ in range(2):
+        company.stand_in.set_faults([no_answer_from(requests_before + 3)])
+        enough = len(company.stand_in.requests()) + requests_before
         worker = start_worker(company, shard)
-        wait_until(lambda before=kills * requests_before: len(company.stand_in.requests()) >= before)  # type: ignore[misc]
+        wait_until(lambda enough=enough: len(company.stand_in.requests()) >= enough)  # type: ignore[misc]
         kill(worker)
+    company.stand_in.clear_faults()
     company.stand_in.set_settings(latency_ms=0)
     company.load(shard)
     company.audit(shard.run_key)
@@ -539,7 +542,7 @@ class InterruptedClient(MetaClient):
             token=company.token,
             base_url=company.stand_in.base_url,
         )
-        super().__init__(settings, timeout_s=5)
+        super().__init__(settings, timeout_s=60)
         self._nth = nth
         self._happens = happens
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from daily_run import assert_conserved, assert_ledger_matches_meta
-from load_process import kill, start_worker, wait_until
+from load_process import kill, no_answer_from, start_worker, wait_until
 
 from crm_to_meta.errors import AllRefusedError, DeliveryIncompleteError, MetaUnavailableError, RunTakenOverError
 from crm_to_meta.load.isolation import PROBES
@@ -400,6 +400,7 @@ def test_killed_worker_and_a_permission_that_is_gone_reject_nothing(
     company.configure(delivery={"chunk_size": 40, "concurrency": concurrency})
     ids = company.record_sound(200)
     company.stand_in.set_settings(poisoned_event_ids={ids[2]: 2804050}, latency_ms=60)
+    company.stand_in.set_faults([no_answer_from(requests_before + 2)])
     (shard,) = company.prepare().shards
     worker = start_worker(company, shard)
     wait_until(lambda: len(company.stand_in.requests()) >= requests_before)

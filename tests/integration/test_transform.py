@@ -46,7 +46,7 @@ def recording_client(company: Company, transport: RecordingTransport) -> MetaCli
         token=company.token,
         base_url=company.stand_in.base_url,
     )
-    return MetaClient(settings, timeout_s=5, transport=transport)
+    return MetaClient(settings, timeout_s=60, transport=transport)
 
 
 def stage(company: Company, number: int) -> Shard:
