@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from crm_to_meta.audit.elsewhere import Elsewhere, Situation, describe_elsewhere
-from crm_to_meta.errors import DeliveryIncompleteError, HeldElsewhereError, MetaUnavailableError
+from crm_to_meta.errors import DeliveryIncompleteError, HeldElsewhereError, LawBrokenError, MetaUnavailableError
 from crm_to_meta.ledger.doubts import Decision, settle_doubts
 from crm_to_meta.models import Mode
 from crm_to_meta.report import render_report
@@ -261,7 +261,7 @@ def test_report_tells_a_broken_law_beside_events_elsewhere(company: Company) -> 
     own = company.prepare()
     company.load(own.shards[0])
     company.warehouse.execute("UPDATE capi.request SET outcome = 'not_processed' WHERE run_key = %s", [own.run_key])
-    with pytest.raises(Exception, match="Please report this"):
+    with pytest.raises(LawBrokenError, match="Please report this"):
         company.audit(own.run_key)
 
     assert "The audit found that the ledger and the requests differ." in render_report(company.warehouse, own.run_key)

@@ -577,7 +577,7 @@ def test_two_extractions_at_once_share_nothing(company: Company, attempt: int) -
     """Two runs that start at the same moment never claim one transition twice."""
     company.record_sound(200)
     company.extract(company.facts(days=1, end=company.midnight - timedelta(days=30)))  # the schema is there
-    barrier = threading.Barrier(2)
+    barrier = threading.Barrier(2, timeout=60)
     results = []
 
     def work(name: str) -> None:

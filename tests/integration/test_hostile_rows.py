@@ -303,6 +303,7 @@ def test_empty_table(company: Company) -> None:
     quality = company.select("SELECT * FROM capi.quality")
 
     assert day.errors == []
+    assert quality
     assert all(row["success"] for row in quality)
     assert company.run_row(day.run_key)["quality_verdict"] == "passed"
     assert company.select("SELECT result -> 'success' AS success FROM capi.quality_result") == [{"success": True}]

@@ -194,7 +194,7 @@ def test_lease_counts_from_the_end_of_the_extraction(company: Company, monkeypat
     monkeypatch.setitem(extract.__globals__, "_stage_rows", outlast_the_lease)
     first = threading.Thread(target=run, args=["first"])
     first.start()
-    waiting.wait()
+    assert waiting.wait(60)
     run("second")
     first.join()
 
