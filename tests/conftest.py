@@ -9,10 +9,10 @@ import warnings
 from collections import defaultdict
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from crm_to_meta.models import DagRunFacts, Mode, Window
@@ -37,9 +37,10 @@ SHARED_FOLDER = Path(__file__).resolve().parents[2] / "shared"
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - in it a database is created in a third of the time
 ROOM_FOR_A_SERVER = 2 << 30  # bytes
 
-# `make test` has to be quick and to say the same twice; `make test-rest` looks further.
-settings.register_profile("quick", max_examples=20, deadline=None, derandomize=True)
-settings.register_profile("thorough", max_examples=200, deadline=None, print_blob=True)
+# `make test` has to be quick and to say the same twice; `make test-rest` looks further. Neither fails for being slow.
+_PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=20, derandomize=True, **_PATIENT)
+settings.register_profile("thorough", max_examples=200, print_blob=True, **_PATIENT)
 settings.load_profile("thorough")
 
 _database_numbers = itertools.count(1)

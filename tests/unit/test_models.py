@@ -11,7 +11,7 @@ from itertools import combinations
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_to_meta.models import (
@@ -51,14 +51,12 @@ def test_an_event_id_is_what_it_always_was() -> None:
 
 
 @given(pipeline=pipeline_names, transition_id=transition_ids)
-@settings(deadline=None)
 def test_an_event_id_is_a_pure_function(pipeline: str, transition_id: str) -> None:
     """The same transition has the same id, whenever it is asked for."""
     assert event_id_of(pipeline, transition_id) == event_id_of(pipeline, transition_id)
 
 
 @given(pairs=st.lists(st.tuples(pipeline_names, transition_ids), min_size=2, max_size=20, unique=True))
-@settings(deadline=None)
 def test_event_ids_of_different_transitions_differ(pairs: list[tuple[str, str]]) -> None:
     """Neither two transitions nor two pipelines share an id."""
     assert len({event_id_of(*pair) for pair in pairs}) == len(pairs)
@@ -111,7 +109,6 @@ def test_the_last_day_is_a_day_of_the_pipelines_zone(zone: str) -> None:
 
 
 @given(run_key=st.text(min_size=1, max_size=200))
-@settings(deadline=None)
 def test_table_names_need_no_quotes_and_fit(run_key: str) -> None:
     """Whatever the run key, its tables have plain names that PostgreSQL does not cut."""
     names = {staging_table_of(run_key), held_back_table_of(run_key)}

@@ -32,7 +32,6 @@ def request(start: int, end: int, outcome: str, subcode: int | None = None, *, w
 
 
 @given(start=st.integers(0, 1000), size=st.integers(2, 1000))
-@settings(deadline=None)
 def test_halves_make_up_the_whole(start: int, size: int) -> None:
     """Neither half is empty, they meet, and they are as long as each other, or almost."""
     first, second = Part(start, start + size).halves()
@@ -44,7 +43,6 @@ def test_halves_make_up_the_whole(start: int, size: int) -> None:
 
 
 @given(states=st.lists(st.sampled_from(State)), resend=st.booleans())
-@settings(deadline=None)
 def test_open_parts_hold_exactly_what_is_open(states: list[State], resend: bool) -> None:  # noqa: FBT001 - drawn
     """Each open event is in one part, in order; what is settled or held in doubt is in none."""
     parts = open_parts(states, resend_in_doubt=resend)
@@ -177,7 +175,6 @@ def past_requests(draw: st.DrawFn) -> PastRequest:
 
 
 @given(past=st.lists(past_requests(), max_size=20), droppable=st.frozensets(st.integers(0, 11)))
-@settings(deadline=None)
 def test_what_is_settled_stays_settled(past: list[PastRequest], droppable: frozenset[int]) -> None:
     """However a history goes on, a settled event is never open again."""
     settled: set[int] = set()

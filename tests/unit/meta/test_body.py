@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_to_meta.meta.body import build_body, cut_body, drop_lead_id, encode_event, split_events, write_json
@@ -66,7 +66,6 @@ def test_no_test_code_leaves_no_member(blank: str | None) -> None:
 
 
 @given(events=events_lists, code=codes)
-@settings(deadline=None)
 def test_a_body_is_json_of_its_events(events: list[dict[str, object]], code: str | None) -> None:
     """Whatever texts the events hold, Meta reads the same events."""
     body = build_body([write_json(event) for event in events], test_event_code=code)
@@ -77,7 +76,6 @@ def test_a_body_is_json_of_its_events(events: list[dict[str, object]], code: str
 
 
 @given(events=events_lists, code=codes)
-@settings(deadline=None)
 def test_splitting_undoes_building(events: list[dict[str, object]], code: str | None) -> None:
     """The events of a body are the bytes that went in, whatever looks like a border inside them or in the code."""
     written = [write_json(event) for event in events]
@@ -86,7 +84,6 @@ def test_splitting_undoes_building(events: list[dict[str, object]], code: str | 
 
 
 @given(events=events_lists, code=codes, data=st.data())
-@settings(deadline=None)
 def test_a_part_is_built_like_a_body_of_its_own(
     events: list[dict[str, object]], code: str | None, data: st.DataObject
 ) -> None:
@@ -137,7 +134,6 @@ def test_other_events_have_no_second_try(user_data: dict[str, Any]) -> None:
 
 
 @given(value=st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**15), 10**15), text=nasty_text)
-@settings(deadline=None)
 def test_the_second_try_changes_nothing_else(value: float, text: str) -> None:
     """Every other byte stays: amounts, escapes, order."""
     event = encode_event({"event_name": text, "custom_data": {"value": value}, "user_data": LEAD})

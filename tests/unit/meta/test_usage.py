@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_to_meta.meta.usage import AD_ACCOUNT, APP, BUSINESS, NO_USAGE, Usage, read_usage
@@ -54,7 +54,6 @@ def test_a_header_that_is_odd_says_nothing(text: str) -> None:
     st.lists(inner, max_size=3)
     | st.dictionaries(st.sampled_from(["call_count", "estimated_time_to_regain_access", "1"]), inner, max_size=3)
 )).map(json.dumps))  # fmt: skip
-@settings(deadline=None)
 def test_whatever_comes_is_a_share_and_a_pause(text: str) -> None:
     """Both are numbers from 0 on, and a pause has an end."""
     usage = read_usage({BUSINESS: text})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from field_cases import cases
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_to_meta.models import DropReason
@@ -109,7 +109,6 @@ def test_build_fbc_refuses_what_meta_would_alert_on(fbclid: str, created_at_unix
 
 
 @given(fbclid=any_text, created_at_unix_ms=st.integers())
-@settings(deadline=None)
 def test_build_fbc_makes_a_valid_fbc_or_none(fbclid: str, created_at_unix_ms: int) -> None:
     """Whatever is built passes the check for a given fbc."""
     built = build_fbc(fbclid, created_at_unix_ms)
