@@ -51,6 +51,7 @@ def test_that_a_live_run_delivers_what_it_says(
     assert set(received) == delivered
 
 
+@pytest.mark.thorough
 def test_that_every_extracted_row_is_in_one_status(
     run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection
 ) -> None:
@@ -79,6 +80,7 @@ def test_that_a_second_run_delivers_nothing_twice(
     assert stand_in.stats()["requests"] == before
 
 
+@pytest.mark.thorough
 def test_that_a_day_can_be_picked(
     run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection, stand_in: StandIn
 ) -> None:
@@ -122,6 +124,7 @@ def test_that_a_test_run_sends_a_few_with_the_code(
     assert warehouse.execute("SELECT mode, state FROM capi.run").fetchone() == ("test", "succeeded")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "conf",
     [{"mode": "test"}, {"mode": "live", "test_event_code": "TEST123"}],
@@ -165,6 +168,7 @@ def test_that_a_failing_retention_changes_nothing_about_the_run(
     assert "ledger/retention_delete_run: RaiseException (SQLSTATE P0001)" in caplog.text
 
 
+@pytest.mark.thorough
 def test_that_an_audit_without_a_run_points_to_extract(
     run_dag: Callable[..., Any], warehouse: Connection, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,6 +265,7 @@ def test_that_no_personal_value_and_no_token_leaves_its_place(
     assert leaks == []
 
 
+@pytest.mark.thorough
 def test_that_event_ids_come_from_transition_ids(
     run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection
 ) -> None:

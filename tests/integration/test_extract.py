@@ -425,7 +425,7 @@ def test_second_run_takes_nothing_that_is_finished(company: Company) -> None:
     assert (first.errors, second.errors) == ([], [])
 
 
-@pytest.mark.sweep(keep=2)
+@pytest.mark.sweep(keep=1)
 @pytest.mark.parametrize(
     "twins",
     [

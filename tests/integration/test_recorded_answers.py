@@ -58,6 +58,7 @@ def test_each_recorded_answer_has_its_effect() -> None:
     assert {param.values[0]["name"] for param in read_vectors()} == EXPECTED.keys()
 
 
+@pytest.mark.sweep(keep=6)
 @pytest.mark.skipif(not VECTORS.exists(), reason=f"the vectors are not part of the repository: {VECTORS}")
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("vector", read_vectors())

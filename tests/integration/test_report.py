@@ -496,6 +496,7 @@ def test_rule_of_ones_own_is_named(company: Company) -> None:
     assert "A rule of your own is broken: <b>odd</b> (here: 50.0% of the rows)." in page.text
 
 
+@pytest.mark.thorough
 def test_each_rule_is_shown_over_the_last_runs(company: Company) -> None:
     """A small chart for each rule has a column for each run that judged it."""
     company.record(company.transition(lead_id="12"), company.transition())
@@ -595,6 +596,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.sweep(keep=1)
 @pytest.mark.parametrize("mode", [Mode.LIVE, Mode.PREVIEW])
 def test_hostile_stage_names_are_only_text(company: Company, mode: Mode) -> None:
     """Markup in a stage's name is shown as it is written, and a long name is cut."""
@@ -632,6 +634,7 @@ def test_hostile_trace_id_is_only_text(company: Company) -> None:
     assert HOSTILE[0] in page.text
 
 
+@pytest.mark.sweep(keep=1)
 @pytest.mark.parametrize("stage", ["ada@example.org", "+49 (30) 901820-12", "call 555-0134-77"])
 def test_personal_data_in_the_stage_column_is_hidden(company: Company, stage: str) -> None:
     """An address or a phone where the stage should be (a column mapped wrongly) does not reach the page."""
@@ -642,6 +645,7 @@ def test_personal_data_in_the_stage_column_is_hidden(company: Company, stage: st
     assert HIDDEN_STAGE in page.text
 
 
+@pytest.mark.thorough
 def test_funnel_has_an_end(company: Company) -> None:
     """A column with a thousand different stages does not make a page of a thousand rows; the rest is counted."""
     company.record(*(company.transition(stage=f"stage {chr(97 + n // 26)}{chr(97 + n % 26)}") for n in range(45)))

@@ -130,6 +130,7 @@ def test_tolerances_are_the_pipelines(company: Company) -> None:
     assert outcomes["old"] == ("expired", "event_too_old")
 
 
+@pytest.mark.thorough
 def test_no_failing_row_is_lost_in_a_long_list(company: Company) -> None:
     """5,000 failing rows are all held back, though Great Expectations lists 20."""
     company.configure(quality={"max_quarantined_share": 1}, delivery={"chunk_size": 1000})
@@ -175,6 +176,7 @@ def test_great_expectations_works_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.thorough
 def test_data_docs_can_be_switched_on(company: Company, tmp_path: Path) -> None:
     """A folder gets a site with a page for each run, and an index that leads to all of them."""
     company.configure(quality={"data_docs": str(tmp_path / "new" / "folder")})
