@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-PATIENCE_S: Final = 180
+PATIENCE_S: Final = 600
 POLL_S: Final = 0.2
 USER: Final = "admin"
 ENDED: Final = frozenset({"success", "failed"})
@@ -118,9 +118,15 @@ class LiveAirflow:
 @contextmanager
 def running_airflow(connections: Mapping[str, str], *, metadata_url: str, folder: Path) -> Iterator[LiveAirflow]:
     """Start Airflow and stop it afterwards; its logs are in the folder."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the api-server sets it, too, and may listen here
+        holder.bind(("127.0.0.1", 0))  # nobody else is given this port meanwhile
+        yield from _run_airflow(connections, holder.getsockname()[1], metadata_url=metadata_url, folder=folder)
+
+
+def _run_airflow(
+    connections: Mapping[str, str], port: int, *, metadata_url: str, folder: Path
+) -> Iterator[LiveAirflow]:
     airflow = LiveAirflow(url=f"http://127.0.0.1:{port}", password=secrets.token_hex(8))
     environment = _environment(connections, airflow, metadata_url=metadata_url, folder=folder)
     with (folder / "db.log").open("wb") as log:
