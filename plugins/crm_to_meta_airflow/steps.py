@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from crm_to_meta.ledger.timings import record_timing
 from crm_to_meta.models import Mode, Shard
 from crm_to_meta_airflow.connections import meta_settings, open_warehouse
 from crm_to_meta_airflow.context import read_facts, read_mode, read_test_event_code, read_try_number, show_label
+from crm_to_meta_airflow.short_lines import told_in_short_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("crm_to_meta")
 
 
+@told_in_short_lines()
 def run_extract(pipeline: Pipeline) -> str:
     """Stage the run's rows; return the run key."""
     from crm_to_meta.extract.step import extract
@@ -46,8 +49,12 @@ def run_extract(pipeline: Pipeline) -> str:
     return extraction.run_key
 
 
+@told_in_short_lines()
 def run_validate(pipeline: Pipeline, run_key: str) -> list[dict[str, Any]]:
-    """Judge the staged rows; return the shards of those that go on."""
+    """Judge the staged rows; return the shards of those that go on, an empty one where none does.
+
+    A task that is mapped over nothing would be skipped, and what comes after it cannot tell that from a failed run.
+    """
     from crm_to_meta.validate.step import validate
 
     with _step(pipeline, run_key, "validate") as connection:
@@ -55,17 +62,18 @@ def run_validate(pipeline: Pipeline, run_key: str) -> list[dict[str, Any]]:
     log.info("validate %s: %d rows accepted, %d held back", run_key, validation.accepted, validation.held_back)
     if validation.warnings:
         log.warning("validate %s: see the run's report about %s", run_key, ", ".join(validation.warnings))
-    return [
-        {"run_key": run_key, "shard_no": shard.shard_no, "first_row": shard.first_row, "last_row": shard.last_row}
-        for shard in validation.shards
-    ]
+    return [asdict(shard) for shard in validation.shards] or [asdict(Shard.without_rows(run_key))]
 
 
+@told_in_short_lines()
 def run_transform(pipeline: Pipeline, shard: Shard) -> None:
     """Build and store the chunks of a shard."""
     from crm_to_meta.transform.step import transform
 
     show_label(shard.label)
+    if shard.is_empty:
+        log.info("transform %s: no row goes on", shard.run_key)
+        return
     settings = meta_settings(pipeline.connections.meta, needs_token=False)
     with _step(pipeline, shard.run_key, "transform") as connection:
         done = transform(
@@ -86,6 +94,7 @@ def run_transform(pipeline: Pipeline, shard: Shard) -> None:
     )
 
 
+@told_in_short_lines()
 def run_load(pipeline: Pipeline, shard: Shard) -> None:
     """Send the chunks of a shard; a preview shows a few of their events instead."""
     from crm_to_meta.load.step import load
@@ -93,6 +102,9 @@ def run_load(pipeline: Pipeline, shard: Shard) -> None:
     from crm_to_meta.report.preview import describe_preview
 
     show_label(shard.label)
+    if shard.is_empty:
+        log.info("load %s: nothing to send", shard.run_key)
+        return
     mode = read_mode()
     if mode is Mode.PREVIEW:
         url = meta_settings(pipeline.connections.meta, needs_token=False).events_url
@@ -116,13 +128,14 @@ def run_load(pipeline: Pipeline, shard: Shard) -> None:
     log.info("load %s: %s, %d requests, %s", shard.run_key, shard.label, result.requests, counts)
 
 
+@told_in_short_lines()
 def run_audit(pipeline: Pipeline, run_key: str | None) -> None:
     """Close the run, then clear away what is too old; raises what audit raises, and what retention raises never."""
     from crm_to_meta.audit.elsewhere import describe_elsewhere
     from crm_to_meta.audit.step import audit
 
-    if run_key is None:
-        raise DeliveryIncompleteError("Nothing was sent: the task `extract` failed; its log says why.")
+    if run_key is None:  # somebody marked `extract` as a success
+        raise DeliveryIncompleteError("Nothing was sent: the task `extract` has picked no rows; clear it.")
     with _step(pipeline, run_key, "audit") as connection:
         try:
             result = audit(connection, pipeline, run_key=run_key)
@@ -150,6 +163,7 @@ def _clear_old_records(connection: Connection, pipeline: Pipeline, run_key: str)
         log.info("audit %s: too old to keep: %d request bodies, %d runs", run_key, cleared.bodies, cleared.runs)
 
 
+@told_in_short_lines()
 def run_erase(connection_id: str) -> None:
     """Carry out the erasures that a warehouse is asked for; fails while runs are at work, to be tried again."""
     from crm_to_meta.ledger.erasure import erase_requested
