@@ -30,11 +30,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import CronDataIntervalTimetable, TriggerRule, dag, task, task_group
+from airflow.sdk import TriggerRule, dag, task, task_group
 
 from crm_to_meta.errors import PipelineFileError
 from crm_to_meta.models import Shard
 from crm_to_meta.pipeline.settings import Pipeline, dag_id_of, list_pipeline_files, load_pipeline
+from crm_to_meta_airflow.alerts import build_deadline, build_failure_callback
+from crm_to_meta_airflow.assets import build_schedule, dataset_asset, source_asset
 from crm_to_meta_airflow.broken import build_broken_dag
 from crm_to_meta_airflow.params import PARAMS
 from crm_to_meta_airflow.retries import DEFAULT_ARGS, CrmToMetaRetryPolicy
@@ -50,10 +52,12 @@ def build_dag(pipeline: Pipeline) -> DAG:
         dag_id=pipeline.dag_id,
         description=pipeline.description,
         doc_md=__doc__,
-        schedule=CronDataIntervalTimetable(pipeline.schedule, timezone=pipeline.time_zone),
+        schedule=build_schedule(pipeline),
         start_date=datetime.combine(pipeline.start_date, datetime.min.time(), tzinfo=pipeline.zone),
         catchup=False,
         max_active_runs=2,
+        deadline=build_deadline(pipeline),
+        on_failure_callback=build_failure_callback(pipeline),
         params=PARAMS,
         default_args=DEFAULT_ARGS,
         tags=["crm-to-meta", "conversions-api"],
@@ -63,7 +67,7 @@ def build_dag(pipeline: Pipeline) -> DAG:
         parallel = pipeline.delivery.parallel_shards
         mapped: Any = {"max_active_tis_per_dagrun": parallel, "map_index_template": "{{ label }}"}
 
-        @task(retry_policy=retry_policy)
+        @task(retry_policy=retry_policy, inlets=[source_asset(pipeline)])
         def extract() -> str:
             from crm_to_meta_airflow import steps
 
@@ -88,11 +92,15 @@ def build_dag(pipeline: Pipeline) -> DAG:
 
             steps.run_load(pipeline, Shard(**shard))
 
-        retries = DEFAULT_ARGS["retries"] * 5  # it waits for other runs that are at work, which may take hours
+        last: Any = {
+            "trigger_rule": TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+            "retries": DEFAULT_ARGS["retries"] * 5,  # it waits for other runs that are at work, which may take hours
+            "outlets": [dataset_asset(pipeline)],
+        }
 
         # After all the others, well or not; but not where `extract` failed, which left nothing to count: the run is red
         # by that. No task may be skipped, for this rule would skip the audit as well, and the run would be green.
-        @task(retry_policy=retry_policy, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, retries=retries)
+        @task(retry_policy=retry_policy, **last)
         def audit(run_key: str) -> None:
             from crm_to_meta_airflow import steps
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from crm_to_meta.errors import CrmToMetaError
+from crm_to_meta_airflow.outcome import hand_over_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +23,11 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9`(])|(?<=;)\s+")
 
 @contextmanager
 def told_in_short_lines() -> Iterator[None]:
-    """Give an error of this project that leaves the block its message in short lines."""
+    """Give an error of this project that leaves the block its message in short lines; the run's note gets the first."""
     try:
         yield
     except CrmToMetaError as error:
+        hand_over_problem(_split_sentences(str(error))[0])
         error.args = (break_lines(str(error), class_name=f"{type(error).__module__}.{type(error).__name__}: "),)
         raise
 

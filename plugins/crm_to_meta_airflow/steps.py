@@ -9,11 +9,21 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from crm_to_meta.errors import CrmToMetaError, DeliveryIncompleteError, RunsAtWorkError
+from crm_to_meta.errors import (
+    BatchRefusedError,
+    CrmToMetaError,
+    DeliveryIncompleteError,
+    RetryableError,
+    RunsAtWorkError,
+)
 from crm_to_meta.ledger.timings import record_timing
 from crm_to_meta.models import Mode, Shard
+from crm_to_meta.reasons import explain_reason
+from crm_to_meta_airflow.alerts import tell_quality
+from crm_to_meta_airflow.assets import dataset_asset
 from crm_to_meta_airflow.connections import meta_settings, open_warehouse
 from crm_to_meta_airflow.context import read_facts, read_mode, read_test_event_code, read_try_number, show_label
+from crm_to_meta_airflow.outcome import count_metrics, hand_over_figures, tell_asset
 from crm_to_meta_airflow.short_lines import told_in_short_lines
 
 if TYPE_CHECKING:
@@ -57,10 +67,15 @@ def run_validate(pipeline: Pipeline, run_key: str) -> list[dict[str, Any]]:
     """
     from crm_to_meta.validate.step import validate
 
-    with _step(pipeline, run_key, "validate") as connection:
-        validation = validate(connection, pipeline, run_key=run_key)
+    try:
+        with _step(pipeline, run_key, "validate") as connection:
+            validation = validate(connection, pipeline, run_key=run_key)
+    except BatchRefusedError as error:
+        tell_quality(pipeline, read_mode(), str(error))
+        raise
     log.info("validate %s: %d rows accepted, %d held back", run_key, validation.accepted, validation.held_back)
     if validation.warnings:
+        tell_quality(pipeline, read_mode(), " ".join(explain_reason(code).meaning for code in validation.warnings))
         log.warning("validate %s: see the run's report about %s", run_key, ", ".join(validation.warnings))
     return [asdict(shard) for shard in validation.shards] or [asdict(Shard.without_rows(run_key))]
 
@@ -139,12 +154,32 @@ def run_audit(pipeline: Pipeline, run_key: str | None) -> None:
     with _step(pipeline, run_key, "audit") as connection:
         try:
             result = audit(connection, pipeline, run_key=run_key)
+        except RetryableError:
+            raise
+        except CrmToMetaError:
+            _tell_airflow(connection, pipeline, run_key)
+            raise
         finally:
             _clear_old_records(connection, pipeline, run_key)
+        _tell_airflow(connection, pipeline, run_key)
     counts = ", ".join(f"{number} {status}" for status, number in result.counts.items() if number)
     log.info("audit %s: %d rows extracted: %s", run_key, result.extracted, counts or "none")
     for sentence in describe_elsewhere(result.elsewhere):
         log.warning("audit %s: %s", run_key, sentence)
+
+
+def _tell_airflow(connection: Connection, pipeline: Pipeline, run_key: str) -> None:
+    """Give Airflow the run's figures, for its lists, asset events and metrics; a failure is only told."""
+    from crm_to_meta.audit.figures import read_figures
+
+    try:
+        figures = read_figures(connection, run_key)
+    except CrmToMetaError as error:
+        log.warning("audit %s: Airflow's lists are without its figures: %s", run_key, error)
+        return
+    hand_over_figures(figures)
+    tell_asset(dataset_asset(pipeline), figures)
+    count_metrics(pipeline, figures)
 
 
 def _clear_old_records(connection: Connection, pipeline: Pipeline, run_key: str) -> None:

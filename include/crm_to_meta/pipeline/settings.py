@@ -23,6 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from crm_to_meta.errors import PipelineFileError
 from crm_to_meta.meta.limits import LIMITED_DATA_USE_STATES, META_MAX_EVENT_AGE, META_MAX_EVENTS_PER_REQUEST
 from crm_to_meta.pipeline import expectation_types
+from crm_to_meta.pipeline.alerts import Alerts
 
 PIPELINES_FOLDER: Final = Path(__file__).resolve().parents[2] / "pipelines"
 
@@ -75,6 +76,12 @@ class Source(_Section):
     """Where the stage changes are, and what their columns are called."""
 
     table: str = Field(default="crm.lead_stage_transitions", description="Table or view, written as `schema.table`.")
+    asset: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name of the table as an Airflow asset, such as `postgres://host:5432/database/schema/table`. "
+        "By default it is the warehouse's connection and the table: `warehouse/crm.lead_stage_transitions`.",
+    )
     event_time_type: Literal["timestamptz", "timestamp", "text", "epoch_seconds"] = Field(
         default="timestamptz",
         description="Type of the time columns. `text` is ISO 8601. Times without an offset are read in `time_zone`.",
@@ -330,6 +337,11 @@ class Pipeline(_Section):
         default="0 0 * * *",
         description="Cron expression, in `time_zone`. Each run covers the interval that has just ended.",
     )
+    starts_on: Literal["schedule", "asset", "both"] = Field(
+        default="schedule",
+        description="What starts a run: the `schedule`, or an event of the asset `source.asset`, which the DAG that "
+        "fills the source table has among its outlets. Runs that an asset starts reach up to the last midnight.",
+    )
     time_zone: str = Field(
         default="UTC",
         description="Defines where a day begins, and how source times without an offset are read. "
@@ -380,6 +392,7 @@ class Pipeline(_Section):
     data_processing_options: DataProcessingOptions = DataProcessingOptions()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
+    alerts: Alerts = Alerts()
 
     @field_validator("name")
     @classmethod
@@ -438,9 +451,18 @@ class Pipeline(_Section):
         return dag_id_of(self.name)
 
     @property
+    def source_asset(self) -> str:
+        """Return the name of the source table among Airflow's assets."""
+        return self.source.asset or f"{self.connections.warehouse}/{self.source.table}"
+
+    @property
     def digest(self) -> str:
-        """Return a digest of the whole configuration: runs with the same digest judged rows by the same rules."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        """Return a digest of the configuration: runs with the same digest judged rows by the same rules.
+
+        What starts a run and who is told of it judges none.
+        """
+        without: Any = {"starts_on": True, "source": {"asset"}, "alerts": True}
+        return hashlib.sha256(self.model_dump_json(exclude=without).encode()).hexdigest()[:16]
 
 
 def load_pipeline(path: Path) -> Pipeline:
