@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -154,3 +157,26 @@ def test_that_dag_files_stay_thin(path: Path) -> None:
 
     assert len(source.splitlines()) <= 120
     assert not {name for name in imported if name and name.split(".")[0] in {"pandas", "great_expectations", "psycopg"}}
+
+
+_PARSE = """
+import sys
+from airflow.dag_processing.dagbag import DagBag
+
+before = set(sys.modules)
+bag = DagBag(sys.argv[1])
+assert bag.import_errors == {} and len(bag.dags) > 1, bag.import_errors
+print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
+"""
+
+
+def test_that_parsing_imports_nothing_heavy(airflow_home: AirflowHome) -> None:
+    """The DAG processor parses each file every half minute: what only a task needs is imported by the task."""
+    command = [sys.executable, "-W", "ignore", "-c", _PARSE, str(PROJECT_FOLDER / "dags")]
+    parsed = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ))
+    imported = set(parsed.stdout.split("\n")[-2].split())
+
+    assert "crm_to_meta_airflow" in imported
+    assert imported.isdisjoint(
+        {"psycopg", "great_expectations", "pandas", "requests", "phonenumbers", "babel", "jinja2"}
+    )

@@ -11,13 +11,14 @@ import math
 import os
 import re
 from datetime import date, timedelta
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 from croniter import croniter
-from phonenumbers import SUPPORTED_REGIONS
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from crm_to_meta.errors import PipelineFileError
@@ -48,7 +49,11 @@ class _RepeatedKeyError(yaml.MarkedYAMLError):
     """A key stands in a mapping twice."""
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+# libyaml reads a file ten times as fast, and each pipeline file is read at every parse of the DAG files.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _UniqueKeyLoader(_SafeLoader):  # type: ignore[misc]
     """YAML without tags, in which a repeated key is a mistake (plain YAML takes the last one in silence)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
@@ -56,7 +61,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if twice := [key for position, key in enumerate(keys) if key in keys[:position]]:
             raise _RepeatedKeyError(problem=f"key {twice[0]!r} is there twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 class _Section(BaseModel):
@@ -406,7 +412,7 @@ class Pipeline(_Section):
     @field_validator("time_zone")
     @classmethod
     def _is_known_zone(cls, zone: str) -> str:
-        if zone not in available_timezones():
+        if zone not in _time_zones():
             raise ValueError("not a time zone name such as Europe/Berlin")
         return zone
 
@@ -420,7 +426,7 @@ class Pipeline(_Section):
     @field_validator("default_country")
     @classmethod
     def _is_alpha_2(cls, country: str | None) -> str | None:
-        if country is not None and country not in SUPPORTED_REGIONS:
+        if country is not None and country not in _phone_regions():
             raise ValueError("must be a country's two capital letters such as US")
         return country
 
@@ -500,6 +506,20 @@ def list_pipeline_files() -> list[Path]:
 def pipelines_folder() -> Path:
     """Return the folder of the pipeline files: `include/pipelines`, or what CRM_TO_META_PIPELINES names."""
     return Path(os.environ.get("CRM_TO_META_PIPELINES") or PIPELINES_FOLDER)
+
+
+@cache
+def _time_zones() -> set[str]:
+    return available_timezones()  # reads a folder with hundreds of files
+
+
+@cache
+def _phone_regions() -> set[str]:
+    """Return the countries that phonenumbers knows, from the names of its files: importing it takes far longer."""
+    spec = find_spec("phonenumbers")
+    folders = spec.submodule_search_locations if spec else None
+    files = Path(folders[0], "data").glob("region_[A-Z][A-Z].py") if folders else ()
+    return {file.stem.removeprefix("region_") for file in files}
 
 
 def dag_id_of(name: str) -> str:

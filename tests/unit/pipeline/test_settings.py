@@ -581,3 +581,12 @@ def test_a_key_that_is_there_twice_is_told(folder: Path) -> None:
 
     assert "key 'new' is there twice" in message
     assert "line" in message
+
+
+def test_that_the_countries_are_those_of_phonenumbers() -> None:
+    """They are read from its files, since importing it takes longer than all else in a pipeline file."""
+    from phonenumbers import SUPPORTED_REGIONS
+
+    from crm_to_meta.pipeline.settings import _phone_regions
+
+    assert _phone_regions() == set(SUPPORTED_REGIONS)
