@@ -35,6 +35,7 @@ from airflow.sdk import TriggerRule, dag, task, task_group
 from crm_to_meta.errors import PipelineFileError
 from crm_to_meta.models import Shard
 from crm_to_meta.pipeline.settings import Pipeline, dag_id_of, list_pipeline_files, load_pipeline
+from crm_to_meta_airflow import steps
 from crm_to_meta_airflow.alerts import build_deadline, build_failure_callback
 from crm_to_meta_airflow.assets import build_schedule, dataset_asset, source_asset
 from crm_to_meta_airflow.broken import build_broken_dag
@@ -69,27 +70,19 @@ def build_dag(pipeline: Pipeline) -> DAG:
 
         @task(retry_policy=retry_policy, inlets=[source_asset(pipeline)])
         def extract() -> str:
-            from crm_to_meta_airflow import steps
-
             return steps.run_extract(pipeline)
 
         @task(retry_policy=retry_policy)
         def validate(run_key: str) -> list[dict[str, Any]]:
-            from crm_to_meta_airflow import steps
-
             return steps.run_validate(pipeline, run_key)
 
         @task(retry_policy=retry_policy, **mapped)
         def transform(shard: dict[str, Any]) -> dict[str, Any]:
-            from crm_to_meta_airflow import steps
-
             steps.run_transform(pipeline, Shard(**shard))
             return shard
 
         @task(retry_policy=retry_policy, **mapped)
         def load(shard: dict[str, Any]) -> None:
-            from crm_to_meta_airflow import steps
-
             steps.run_load(pipeline, Shard(**shard))
 
         last: Any = {
@@ -98,12 +91,10 @@ def build_dag(pipeline: Pipeline) -> DAG:
             "outlets": [dataset_asset(pipeline)],
         }
 
-        # After all the others, well or not; but not where `extract` failed, which left nothing to count: the run is red
-        # by that. No task may be skipped, for this rule would skip the audit as well, and the run would be green.
+        # After all the others, well or not; but not where `extract` failed: that left nothing to count, and a red run.
+        # No task may be skipped, for this rule would skip the audit as well, and the run would be green.
         @task(retry_policy=retry_policy, **last)
         def audit(run_key: str) -> None:
-            from crm_to_meta_airflow import steps
-
             steps.run_audit(pipeline, run_key)
 
         @task_group(prefix_group_id=False)

@@ -19,6 +19,7 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 
 from crm_to_meta.errors import PipelineFileError
 from crm_to_meta.pipeline.settings import list_pipeline_files, load_pipeline
+from crm_to_meta_airflow import steps
 from crm_to_meta_airflow.retries import DEFAULT_ARGS, CrmToMetaRetryPolicy
 
 
@@ -49,8 +50,6 @@ def crm_to_meta_erase() -> None:
 
     @task(retry_policy=CrmToMetaRetryPolicy())
     def erase(connection_id: str) -> None:
-        from crm_to_meta_airflow import steps
-
         steps.run_erase(connection_id)
 
     for connection_id in list_warehouses():

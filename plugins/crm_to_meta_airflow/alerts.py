@@ -126,6 +126,9 @@ def _notify(
     *,
     run_id: str,
 ) -> None:
+    dag = context.get("dag")
+    if not hasattr(dag, "get_template_env"):  # there is none, or that of the scheduler, which renders nothing
+        dag = None
     for settings in notifiers:
         try:
             words = {
@@ -133,7 +136,7 @@ def _notify(
                 "link": link_to_run(pipeline.dag_id, run_id),
                 "pipeline": pipeline.name,
             }
-            _make(settings)({**context, **words})
+            _make(settings)({**context, "dag": dag, **words})
         except Exception as error:  # noqa: BLE001 - an alert fails nothing
             log.warning("%s could not be told: %s", settings.notifier, _explain(error))
 

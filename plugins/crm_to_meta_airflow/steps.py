@@ -1,4 +1,7 @@
-"""The five steps as Airflow runs them: open what a step needs, time it, log one line of counts and ids."""
+"""The five steps as Airflow runs them: open what a step needs, time it, log one line of counts and ids.
+
+The DAG files import this module whenever they are parsed, so what a step needs is imported where it runs.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,10 @@ from crm_to_meta.errors import (
     RetryableError,
     RunsAtWorkError,
 )
-from crm_to_meta.ledger.timings import record_timing
 from crm_to_meta.models import Mode, Shard
 from crm_to_meta.reasons import explain_reason
 from crm_to_meta_airflow.alerts import tell_quality
 from crm_to_meta_airflow.assets import dataset_asset
-from crm_to_meta_airflow.connections import meta_settings, open_warehouse
 from crm_to_meta_airflow.context import read_facts, read_mode, read_test_event_code, read_try_number, show_label
 from crm_to_meta_airflow.outcome import count_metrics, hand_over_figures, tell_asset
 from crm_to_meta_airflow.short_lines import told_in_short_lines
@@ -39,6 +40,8 @@ log = logging.getLogger("crm_to_meta")
 def run_extract(pipeline: Pipeline) -> str:
     """Stage the run's rows; return the run key."""
     from crm_to_meta.extract.step import extract
+    from crm_to_meta.ledger.timings import record_timing
+    from crm_to_meta_airflow.connections import meta_settings, open_warehouse
 
     facts = read_facts(pipeline)
     meta_settings(pipeline.connections.meta, needs_token=facts.mode is not Mode.PREVIEW)  # fail before work, not after
@@ -84,6 +87,7 @@ def run_validate(pipeline: Pipeline, run_key: str) -> list[dict[str, Any]]:
 def run_transform(pipeline: Pipeline, shard: Shard) -> None:
     """Build and store the chunks of a shard."""
     from crm_to_meta.transform.step import transform
+    from crm_to_meta_airflow.connections import meta_settings
 
     show_label(shard.label)
     if shard.is_empty:
@@ -115,6 +119,7 @@ def run_load(pipeline: Pipeline, shard: Shard) -> None:
     from crm_to_meta.load.step import load
     from crm_to_meta.meta.client import MetaClient
     from crm_to_meta.report.preview import describe_preview
+    from crm_to_meta_airflow.connections import meta_settings, open_warehouse
 
     show_label(shard.label)
     if shard.is_empty:
@@ -202,6 +207,7 @@ def _clear_old_records(connection: Connection, pipeline: Pipeline, run_key: str)
 def run_erase(connection_id: str) -> None:
     """Carry out the erasures that a warehouse is asked for; fails while runs are at work, to be tried again."""
     from crm_to_meta.ledger.erasure import erase_requested
+    from crm_to_meta_airflow.connections import open_warehouse
 
     with open_warehouse(connection_id) as connection:
         erasures = erase_requested(connection)
@@ -218,6 +224,9 @@ def run_erase(connection_id: str) -> None:
 @contextmanager
 def _step(pipeline: Pipeline, run_key: str, step: str) -> Iterator[Connection]:
     """Open the warehouse for a step, and record how long it worked, even if it fails."""
+    from crm_to_meta.ledger.timings import record_timing
+    from crm_to_meta_airflow.connections import open_warehouse
+
     started = time.monotonic()
     with open_warehouse(pipeline.connections.warehouse) as connection:
         try:

@@ -352,7 +352,7 @@ def test_a_bad_setting_is_told_by_key_and_remedy(folder: Path, setting: str, sai
         pytest.param("# only a comment\n", "empty, or not a mapping of keys; start from", id="only a comment"),
         pytest.param(f"- {SECRET}", "empty, or not a mapping of keys; start from conversion_leads.yaml.", id="a list"),
         pytest.param(SECRET, "empty, or not a mapping of keys; start from conversion_leads.yaml.", id="a word"),
-        pytest.param(f"a: 1\nb: [{SECRET}", "not readable as YAML (line 2); fix it there.", id="bracket left open"),
+        pytest.param(f"a: 1\nb: [{SECRET}\n", "not readable as YAML (line 3); fix it there.", id="bracket left open"),
         pytest.param(f"a: 1\n\tb: {SECRET}", "not readable as YAML (line 2); fix it there.", id="tab"),
         pytest.param(
             f"a: !!python/name:os.{SECRET}", "not readable as YAML (line 1); fix it there.", id="Python object"
