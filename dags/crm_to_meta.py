@@ -13,12 +13,13 @@ and records the outcome of each. Retries, crashes and backfills lose nothing and
 | `audit` | counts each row in one status, closes the run | events are left, here or with other runs: see its log |
 
 **Which days.** A scheduled or manual run covers the pipeline's lookback and takes everything that is not finished. A
-backfill run covers its own day. The parameter `date` selects one day.
+backfill run covers its own day. The parameter `date` selects one day, a data interval specified by hand that interval.
 
 **Clearing is safe**, for any task, a whole run, or a backfill with "All runs": events that Meta has are not sent again.
 
-**Modes.** `live` sends. `preview` builds the same bytes, sends nothing, and shows some of them in the log of `load`.
-`test` sends a few events with a test event code. Meta may also use those for measurement.
+**Modes.** Scheduled runs and backfills send. A run that you start by hand is a preview, unless you choose `live`: it
+builds the same bytes, sends nothing, and shows some of them in the log of `load`. `test` sends a few events with a test
+event code. Meta may also use those for measurement.
 
 **Where to look.** `capi.run` (a row per run), `capi.delivery` (per transition), `capi.request` (per request, with the
 `fbtrace_id` that Meta's support asks for), `capi.quality` (per rule). docs/tables.md explains each column.
@@ -29,12 +30,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import CronDataIntervalTimetable, TriggerRule, dag, task, task_group
+from airflow.sdk import TriggerRule, dag, task, task_group
 
 from crm_to_meta.errors import PipelineFileError
 from crm_to_meta.models import Shard
 from crm_to_meta.pipeline.settings import Pipeline, dag_id_of, list_pipeline_files, load_pipeline
 from crm_to_meta_airflow import steps
+from crm_to_meta_airflow.alerts import build_deadline, build_failure_callback
+from crm_to_meta_airflow.assets import build_schedule, dataset_asset, source_asset
 from crm_to_meta_airflow.broken import build_broken_dag
 from crm_to_meta_airflow.params import PARAMS
 from crm_to_meta_airflow.retries import DEFAULT_ARGS, CrmToMetaRetryPolicy
@@ -50,10 +53,12 @@ def build_dag(pipeline: Pipeline) -> DAG:
         dag_id=pipeline.dag_id,
         description=pipeline.description,
         doc_md=__doc__,
-        schedule=CronDataIntervalTimetable(pipeline.schedule, timezone=pipeline.time_zone),
+        schedule=build_schedule(pipeline),
         start_date=datetime.combine(pipeline.start_date, datetime.min.time(), tzinfo=pipeline.zone),
         catchup=False,
         max_active_runs=2,
+        deadline=build_deadline(pipeline),
+        on_failure_callback=build_failure_callback(pipeline),
         params=PARAMS,
         default_args=DEFAULT_ARGS,
         tags=["crm-to-meta", "conversions-api"],
@@ -63,7 +68,7 @@ def build_dag(pipeline: Pipeline) -> DAG:
         parallel = pipeline.delivery.parallel_shards
         mapped: Any = {"max_active_tis_per_dagrun": parallel, "map_index_template": "{{ label }}"}
 
-        @task(retry_policy=retry_policy)
+        @task(retry_policy=retry_policy, inlets=[source_asset(pipeline)])
         def extract() -> str:
             return steps.run_extract(pipeline)
 
@@ -80,9 +85,15 @@ def build_dag(pipeline: Pipeline) -> DAG:
         def load(shard: dict[str, Any]) -> None:
             steps.run_load(pipeline, Shard(**shard))
 
-        retries = DEFAULT_ARGS["retries"] * 5  # it waits for other runs that are at work, which may take hours
+        last: Any = {
+            "trigger_rule": TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+            "retries": DEFAULT_ARGS["retries"] * 5,  # it waits for other runs that are at work, which may take hours
+            "outlets": [dataset_asset(pipeline)],
+        }
 
-        @task(retry_policy=retry_policy, trigger_rule=TriggerRule.ALL_DONE, retries=retries)
+        # After all the others, well or not; but not where `extract` failed: that left nothing to count, and a red run.
+        # No task may be skipped, for this rule would skip the audit as well, and the run would be green.
+        @task(retry_policy=retry_policy, **last)
         def audit(run_key: str) -> None:
             steps.run_audit(pipeline, run_key)
 

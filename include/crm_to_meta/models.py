@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
@@ -146,7 +146,17 @@ class Shard:
     @property
     def label(self) -> str:
         """The name of the mapped task in Airflow's UI."""
-        return f"rows {self.first_row}-{self.last_row}"
+        return "no rows" if self.is_empty else f"rows {self.first_row}-{self.last_row}"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no row in it."""
+        return self.last_row < self.first_row
+
+    @classmethod
+    def without_rows(cls, run_key: str) -> Self:
+        """Return the one shard of a run that has nothing to send."""
+        return cls(run_key=run_key, shard_no=0, first_row=1, last_row=0)
 
 
 def event_id_of(pipeline: str, transition_id: str) -> uuid.UUID:

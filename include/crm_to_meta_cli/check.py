@@ -53,3 +53,18 @@ def _check_parts(pipeline: Pipeline) -> Iterator[Finding]:
             yield check_meta(client, settings, now=datetime.now(UTC))
     except CrmToMetaError as error:
         yield Finding(part="Meta", is_good=False, sentence=str(error))
+    yield from _check_alerts(pipeline)
+
+
+def _check_alerts(pipeline: Pipeline) -> Iterator[Finding]:
+    """Yield whether the notifiers that the pipeline file names can be made; nobody is told anything."""
+    if not any(pipeline.alerts.notifiers.values()):
+        return
+    from crm_to_meta_airflow.alerts import find_unusable_notifiers
+
+    problems = find_unusable_notifiers(pipeline)
+    for problem in problems:
+        yield Finding(part="alerts", is_good=False, sentence=problem)
+    if not problems:
+        number = sum(len(notifiers) for notifiers in pipeline.alerts.notifiers.values())
+        yield Finding(part="alerts", is_good=True, sentence=f"{number} notifiers can be made; none was told anything")

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 REPORTS_FOLDER: Final = LOCAL_FOLDER / "reports"
 LOGS_FOLDER: Final = LOCAL_FOLDER / "logs"
 _TASK_FAILED: Final = "Task failed with exception"  # Airflow's line before each traceback
+_ERROR: Final = re.compile(  # class and message, up to what Python or Airflow says next
+    r"crm_to_meta\.errors\.(\w+Error: .*"
+    r"(?:\n(?!\s*\n|During handling|The above exception|Traceback|end task|\d{4}-\d\d-\d\dT).+)*)"
+)
 
 
 def main(console: Console) -> int:
@@ -140,8 +144,8 @@ def find_first_error(log: str) -> str | None:
     """Return class and message of the error that the first failed task ended with, where it is one of this project."""
     _, _, rest = log.partition(_TASK_FAILED)
     of_first_task = rest.partition(_TASK_FAILED)[0]
-    found = re.findall(r"crm_to_meta\.errors\.(\w+Error: .*)", of_first_task)
-    return found[-1] if found else None  # the last one: an error may have come of another
+    found = _ERROR.findall(of_first_task)
+    return " ".join(found[-1].split()) if found else None  # the last one: an error may have come of another
 
 
 def _shown(path: Path) -> str:

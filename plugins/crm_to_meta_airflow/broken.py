@@ -31,7 +31,10 @@ def build_broken_dag(dag_id: str, error: PipelineFileError) -> DAG:
     def broken_pipeline() -> None:
         @task(retries=0)
         def extract() -> None:
-            raise error
+            from crm_to_meta_airflow.short_lines import told_in_short_lines
+
+            with told_in_short_lines():
+                raise error
 
         extract()
 

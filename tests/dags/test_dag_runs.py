@@ -126,6 +126,41 @@ def test_that_a_test_run_sends_a_few_with_the_code(
     assert warehouse.execute("SELECT mode, state FROM capi.run").fetchone() == ("test", "succeeded")
 
 
+def test_that_an_untouched_form_sends_nothing(
+    run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection, stand_in: StandIn
+) -> None:
+    """Who starts a run by hand and chooses nothing gets a preview."""
+    run = run_dag(mode="planned")
+
+    assert run.state == "success"
+    assert stand_in.stats()["requests"] == 0
+    assert warehouse.execute("SELECT mode, state FROM capi.run").fetchone() == ("preview", "succeeded")
+
+
+def test_that_a_test_code_alone_means_a_test_run(
+    run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection, stand_in: StandIn
+) -> None:
+    """The code says all there is to say."""
+    run = run_dag(mode="planned", test_event_code="TEST123")
+
+    assert run.state == "success"
+    assert {event["test_event_code"] for event in stand_in.events()} == {"TEST123"}
+    assert warehouse.execute("SELECT mode FROM capi.run").fetchone() == ("test",)
+
+
+def test_that_a_run_without_rows_is_audited(
+    run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection, stand_in: StandIn
+) -> None:
+    """Nothing to send is no reason to skip a task: each has ended well, and the run is closed."""
+    day = datetime.now(UTC).date() - timedelta(days=300)
+
+    run = run_dag(date=day.isoformat())
+
+    assert run.state == "success"
+    assert {instance.state for instance in run.get_task_instances()} == {"success"}
+    assert warehouse.execute("SELECT state, extracted FROM capi.run").fetchone() == ("succeeded", 0)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "conf",
@@ -171,16 +206,58 @@ def test_that_a_failing_retention_changes_nothing_about_the_run(
 
 
 @pytest.mark.thorough
-def test_that_an_audit_without_a_run_points_to_extract(
+def test_that_the_audit_fails_only_for_what_it_found(
     run_dag: Callable[..., Any], warehouse: Connection, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Where `extract` failed, audit says so in a line and leaves the cause to it."""
+    """Where `extract` failed there is nothing to audit: the run is red, and `extract` is the one task that failed."""
     run = run_dag()
+    states = {instance.task_id: instance.state for instance in run.get_task_instances()}
 
     assert run.state == "failed"
-    assert "DeliveryIncompleteError: Nothing was sent: the task `extract` failed; its log says why.\n" in "".join(
-        capfd.readouterr()
-    )
+    assert states == {
+        "extract": "failed",
+        **dict.fromkeys(["validate", "transform", "load", "audit"], "upstream_failed"),
+    }
+    assert "DeliveryIncompleteError" not in "".join(capfd.readouterr())
+
+
+def test_that_a_refused_batch_is_audited(
+    run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection, stand_in: StandIn
+) -> None:
+    """Where `validate` failed the audit counts what is pending, and the run is red."""
+    warehouse.execute("UPDATE crm.lead_stage_transitions SET event_time = NULL")
+
+    run = run_dag()
+    states = {instance.task_id: instance.state for instance in run.get_task_instances()}
+
+    assert run.state == "failed"
+    assert (states["extract"], states["validate"], states["audit"]) == ("success", "failed", "failed")
+    assert warehouse.execute("SELECT state FROM capi.run").fetchone() == ("failed",)
+    assert stand_in.stats()["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("conf", "told"),
+    [
+        ({"date": "2999-01-01"}, "2999-01-01 has not ended yet in UTC;\npick yesterday or an earlier day."),
+        ({"mode": "test"}, "A test run needs a test event code;\ncopy it from Events Manager, Test events,"),
+    ],
+    ids=["day to come", "test without code"],
+)
+def test_that_the_first_task_refuses_what_does_not_go_together(
+    run_dag: Callable[..., Any],
+    sample: list[Any],
+    stand_in: StandIn,
+    capfd: pytest.CaptureFixture[str],
+    conf: dict[str, Any],
+    told: str,
+) -> None:
+    """What no form can check is one short message: what is wrong, and on the next line what to do."""
+    run = run_dag(**conf)
+
+    assert run.state == "failed"
+    assert told in "".join(capfd.readouterr())
+    assert stand_in.stats()["requests"] == 0
 
 
 def _forbid_deleting_runs(warehouse: Connection) -> None:

@@ -168,7 +168,8 @@ Task failed with exception     [task] loc=task_runner.py:1676
 Traceback (most recent call last):
 crm_to_meta.errors.WarehouseError: what came first
 During handling of the above exception, another exception occurred:
-crm_to_meta.errors.CredentialsError: the cause
+crm_to_meta.errors.CredentialsError: the cause,
+which is told on two lines
 end task task_id=load
 Task failed with exception     [task] loc=task_runner.py:1676
 crm_to_meta.errors.DeliveryIncompleteError: what came of it
@@ -178,7 +179,7 @@ crm_to_meta.errors.DeliveryIncompleteError: what came of it
 @pytest.mark.parametrize(
     ("log", "sentence"),
     [
-        (LOG, "CredentialsError: the cause"),
+        (LOG, "CredentialsError: the cause, which is told on two lines"),
         (LOG.replace("crm_to_meta.errors.C", "builtins.C").replace("crm_to_meta.errors.W", "builtins.W"), None),
         ("", None),
     ],

@@ -11,18 +11,20 @@ import math
 import os
 import re
 from datetime import date, timedelta
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 from croniter import croniter
-from phonenumbers import SUPPORTED_REGIONS
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from crm_to_meta.errors import PipelineFileError
 from crm_to_meta.meta.limits import LIMITED_DATA_USE_STATES, META_MAX_EVENT_AGE, META_MAX_EVENTS_PER_REQUEST
 from crm_to_meta.pipeline import expectation_types
+from crm_to_meta.pipeline.alerts import Alerts
 
 PIPELINES_FOLDER: Final = Path(__file__).resolve().parents[2] / "pipelines"
 
@@ -47,7 +49,11 @@ class _RepeatedKeyError(yaml.MarkedYAMLError):
     """A key stands in a mapping twice."""
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+# libyaml reads a file ten times as fast, and each pipeline file is read at every parse of the DAG files.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _UniqueKeyLoader(_SafeLoader):  # type: ignore[misc]
     """YAML without tags, in which a repeated key is a mistake (plain YAML takes the last one in silence)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
@@ -55,7 +61,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if twice := [key for position, key in enumerate(keys) if key in keys[:position]]:
             raise _RepeatedKeyError(problem=f"key {twice[0]!r} is there twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 class _Section(BaseModel):
@@ -75,6 +82,12 @@ class Source(_Section):
     """Where the stage changes are, and what their columns are called."""
 
     table: str = Field(default="crm.lead_stage_transitions", description="Table or view, written as `schema.table`.")
+    asset: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name of the table as an Airflow asset, such as `postgres://host:5432/database/schema/table`. "
+        "By default it is the warehouse's connection and the table: `warehouse/crm.lead_stage_transitions`.",
+    )
     event_time_type: Literal["timestamptz", "timestamp", "text", "epoch_seconds"] = Field(
         default="timestamptz",
         description="Type of the time columns. `text` is ISO 8601. Times without an offset are read in `time_zone`.",
@@ -330,6 +343,11 @@ class Pipeline(_Section):
         default="0 0 * * *",
         description="Cron expression, in `time_zone`. Each run covers the interval that has just ended.",
     )
+    starts_on: Literal["schedule", "asset", "both"] = Field(
+        default="schedule",
+        description="What starts a run: the `schedule`, or an event of the asset `source.asset`, which the DAG that "
+        "fills the source table has among its outlets. Runs that an asset starts reach up to the last midnight.",
+    )
     time_zone: str = Field(
         default="UTC",
         description="Defines where a day begins, and how source times without an offset are read. "
@@ -380,6 +398,7 @@ class Pipeline(_Section):
     data_processing_options: DataProcessingOptions = DataProcessingOptions()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
+    alerts: Alerts = Alerts()
 
     @field_validator("name")
     @classmethod
@@ -393,7 +412,7 @@ class Pipeline(_Section):
     @field_validator("time_zone")
     @classmethod
     def _is_known_zone(cls, zone: str) -> str:
-        if zone not in available_timezones():
+        if zone not in _time_zones():
             raise ValueError("not a time zone name such as Europe/Berlin")
         return zone
 
@@ -407,7 +426,7 @@ class Pipeline(_Section):
     @field_validator("default_country")
     @classmethod
     def _is_alpha_2(cls, country: str | None) -> str | None:
-        if country is not None and country not in SUPPORTED_REGIONS:
+        if country is not None and country not in _phone_regions():
             raise ValueError("must be a country's two capital letters such as US")
         return country
 
@@ -438,9 +457,18 @@ class Pipeline(_Section):
         return dag_id_of(self.name)
 
     @property
+    def source_asset(self) -> str:
+        """Return the name of the source table among Airflow's assets."""
+        return self.source.asset or f"{self.connections.warehouse}/{self.source.table}"
+
+    @property
     def digest(self) -> str:
-        """Return a digest of the whole configuration: runs with the same digest judged rows by the same rules."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        """Return a digest of the configuration: runs with the same digest judged rows by the same rules.
+
+        What starts a run and who is told of it judges none.
+        """
+        without: Any = {"starts_on": True, "source": {"asset"}, "alerts": True}
+        return hashlib.sha256(self.model_dump_json(exclude=without).encode()).hexdigest()[:16]
 
 
 def load_pipeline(path: Path) -> Pipeline:
@@ -478,6 +506,20 @@ def list_pipeline_files() -> list[Path]:
 def pipelines_folder() -> Path:
     """Return the folder of the pipeline files: `include/pipelines`, or what CRM_TO_META_PIPELINES names."""
     return Path(os.environ.get("CRM_TO_META_PIPELINES") or PIPELINES_FOLDER)
+
+
+@cache
+def _time_zones() -> set[str]:
+    return available_timezones()  # reads a folder with hundreds of files
+
+
+@cache
+def _phone_regions() -> set[str]:
+    """Return the countries that phonenumbers knows, from the names of its files: importing it takes far longer."""
+    spec = find_spec("phonenumbers")
+    folders = spec.submodule_search_locations if spec else None
+    files = Path(folders[0], "data").glob("region_[A-Z][A-Z].py") if folders else ()
+    return {file.stem.removeprefix("region_") for file in files}
 
 
 def dag_id_of(name: str) -> str:

@@ -24,10 +24,12 @@ def resolve_window(
     interval_end: datetime | None,
     run_after: datetime,
     picked_day: str | None,
+    is_interval_picked: bool = False,
 ) -> Window:
     """Return the window of a run.
 
     - A day picked by hand (parameter `date`): exactly that day in the pipeline's zone.
+    - A data interval picked by hand ("Specify manually" in Airflow's form): exactly that interval.
     - A backfill run: exactly its own interval.
     - Every other run is a reconciliation: it ends where its interval ends (a manual one may lie in the future: then at
       `run_after`) and looks back over the whole lookback. Without an interval (a manual run without a date) it ends at
@@ -40,12 +42,23 @@ def resolve_window(
         interval_end: its end.
         run_after: when the run may start; always there.
         picked_day: the day picked by hand as YYYY-MM-DD.
+        is_interval_picked: a person wrote the interval down, where Airflow would have inferred another one.
 
     Raises:
-        ConfigurationError: the picked day is no date, or has not ended yet.
+        ConfigurationError: what was picked is no date or no interval, has not ended yet, or does not go together.
     """
+    if picked_day and run_type == "backfill":
+        raise ConfigurationError(
+            "A backfill takes the days that it is started for, and `date` names another; start it again without `date`."
+        )
+    if picked_day and is_interval_picked:
+        raise ConfigurationError(
+            "A data interval and `date` are two answers to one question; give one of them, and leave the other alone."
+        )
     if picked_day:
         return _day_window(pipeline, picked_day, now=run_after)
+    if is_interval_picked and interval_start is not None and interval_end is not None:
+        return _picked_window(interval_start, interval_end, now=run_after)
     end = _last_midnight(pipeline, run_after)
     if interval_start is not None and interval_end is not None and interval_start < interval_end:
         if run_type == "backfill":
@@ -72,6 +85,14 @@ def _day_window(pipeline: Pipeline, picked_day: str, *, now: datetime) -> Window
             f"{day.isoformat()} has not ended yet in {pipeline.time_zone}; pick yesterday or an earlier day."
         )
     return Window(start=_midnight(pipeline, day), end=end, is_sweep=False)
+
+
+def _picked_window(start: datetime, end: datetime, *, now: datetime) -> Window:
+    if start >= end:
+        raise ConfigurationError("The data interval ends before it has begun; its end has to be later than its start.")
+    if end > now:
+        raise ConfigurationError("The data interval has not ended yet; pick one that ends in the past.")
+    return Window(start=start.astimezone(UTC), end=end.astimezone(UTC), is_sweep=False)
 
 
 def _read_day(text: str) -> date:

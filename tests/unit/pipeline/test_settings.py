@@ -352,7 +352,7 @@ def test_a_bad_setting_is_told_by_key_and_remedy(folder: Path, setting: str, sai
         pytest.param("# only a comment\n", "empty, or not a mapping of keys; start from", id="only a comment"),
         pytest.param(f"- {SECRET}", "empty, or not a mapping of keys; start from conversion_leads.yaml.", id="a list"),
         pytest.param(SECRET, "empty, or not a mapping of keys; start from conversion_leads.yaml.", id="a word"),
-        pytest.param(f"a: 1\nb: [{SECRET}", "not readable as YAML (line 2); fix it there.", id="bracket left open"),
+        pytest.param(f"a: 1\nb: [{SECRET}\n", "not readable as YAML (line 3); fix it there.", id="bracket left open"),
         pytest.param(f"a: 1\n\tb: {SECRET}", "not readable as YAML (line 2); fix it there.", id="tab"),
         pytest.param(
             f"a: !!python/name:os.{SECRET}", "not readable as YAML (line 1); fix it there.", id="Python object"
@@ -519,6 +519,18 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
+JUDGES_NOTHING: dict[str, dict[str, Any]] = {
+    "starts_on": {"starts_on": "both"},
+    "alerts.on_failure": {"alerts": {"on_failure": [{"notifier": "crm_to_meta.errors.CrmToMetaError"}]}},
+    "alerts.on_quality": {"alerts": {"on_quality": [{"notifier": "crm_to_meta.errors.CrmToMetaError"}]}},
+    "alerts.late_after_minutes": {"alerts": {"late_after_minutes": 60}},
+    "alerts.on_late": {
+        "alerts": {"late_after_minutes": 60, "on_late": [{"notifier": "crm_to_meta.errors.CrmToMetaError"}]}
+    },
+    "source.asset": {"source": {"asset": "postgres://host:5432/database/schema/table"}},
+}
+
+
 def settings_of(model: Any, prefix: str = "") -> set[str]:
     """Return the dotted names of all settings of a model and its sections."""
     names: set[str] = set()
@@ -529,7 +541,7 @@ def settings_of(model: Any, prefix: str = "") -> set[str]:
 
 def test_every_setting_has_its_change_below() -> None:
     """A new setting has to be listed here."""
-    assert set(CHANGES) == settings_of(Pipeline(**MINIMAL, name="leads"))
+    assert {*CHANGES, *JUDGES_NOTHING} == settings_of(Pipeline(**MINIMAL, name="leads"))
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
@@ -540,6 +552,16 @@ def test_the_digest_changes_with_every_setting(change: dict[str, Any]) -> None:
 
     assert after.digest != before.digest
     assert len(after.digest) == 16
+
+
+@pytest.mark.parametrize("change", JUDGES_NOTHING.values(), ids=JUDGES_NOTHING.keys())
+def test_the_digest_is_about_what_judges_rows(change: dict[str, Any]) -> None:
+    """What starts a run and who is told of it is no reason to judge rows again."""
+    before = Pipeline(**MINIMAL, name="leads")
+    after = Pipeline(**{**MINIMAL, "name": "leads", **change})
+
+    assert after != before
+    assert after.digest == before.digest
 
 
 def test_the_digest_stays_with_the_settings(folder: Path) -> None:
@@ -559,3 +581,12 @@ def test_a_key_that_is_there_twice_is_told(folder: Path) -> None:
 
     assert "key 'new' is there twice" in message
     assert "line" in message
+
+
+def test_that_the_countries_are_those_of_phonenumbers() -> None:
+    """They are read from its files, since importing it takes longer than all else in a pipeline file."""
+    from phonenumbers import SUPPORTED_REGIONS
+
+    from crm_to_meta.pipeline.settings import _phone_regions
+
+    assert _phone_regions() == set(SUPPORTED_REGIONS)

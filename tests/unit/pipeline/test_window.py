@@ -36,6 +36,8 @@ def resolve(
     run_after: datetime | None = None,
     picked_day: str | None = None,
     pipeline: Pipeline | None = None,
+    *,
+    is_interval_picked: bool = False,
 ) -> Window:
     """Resolve a window; by default the run starts as its interval ends."""
     return resolve_window(
@@ -45,6 +47,7 @@ def resolve(
         interval_end=end,
         run_after=run_after or end or utc(2026, 3, 11, 9),
         picked_day=picked_day,
+        is_interval_picked=is_interval_picked,
     )
 
 
@@ -167,7 +170,7 @@ def test_a_picked_day_is_exactly_that_day_of_the_pipelines_zone(
     assert window == Window(start=start, end=end, is_sweep=False)
 
 
-@pytest.mark.parametrize("run_type", ["manual", "scheduled", "backfill"])
+@pytest.mark.parametrize("run_type", ["manual", "scheduled"])
 def test_a_picked_day_outranks_the_interval(run_type: str) -> None:
     """Who picks a day gets that day, whatever interval Airflow inferred."""
     window = resolve(run_type, utc(2026, 3, 10), utc(2026, 3, 11), picked_day="2026-02-01")
@@ -215,6 +218,49 @@ def test_what_is_no_day_is_refused(text: str) -> None:
 def test_no_day_picked_means_none(blank: str | None) -> None:
     """The form of the UI leaves an empty field as null or as an empty text."""
     assert resolve("manual", picked_day=blank).is_sweep
+
+
+def test_a_backfill_with_a_picked_day_is_refused() -> None:
+    """A backfill of a week that takes one day seven times is nobody's wish."""
+    with pytest.raises(ConfigurationError, match=r"^A backfill takes the days that it is started for, and `date`"):
+        resolve("backfill", utc(2026, 3, 10), utc(2026, 3, 11), picked_day="2026-02-01")
+
+
+# --- An interval picked by hand ---------------------------------------------------------------------------------------
+
+
+def test_a_picked_interval_is_exactly_that() -> None:
+    """Airflow's form has "Specify manually": the run takes those hours, and does not look back."""
+    window = resolve(
+        "manual", utc(2026, 3, 9, 6), utc(2026, 3, 10, 18), run_after=utc(2026, 3, 11, 9), is_interval_picked=True
+    )
+
+    assert window == Window(start=utc(2026, 3, 9, 6), end=utc(2026, 3, 10, 18), is_sweep=False)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "picked_day", "told"),
+    [
+        (utc(2026, 3, 10), utc(2026, 3, 12), None, "has not ended yet"),
+        (utc(2026, 3, 10), utc(2026, 3, 9), None, "ends before it has begun"),
+        (utc(2026, 3, 10), utc(2026, 3, 10), None, "ends before it has begun"),
+        (utc(2026, 3, 9), utc(2026, 3, 10), "2026-03-01", "two answers to one question"),
+    ],
+    ids=["to come", "backwards", "empty", "with a day"],
+)
+def test_an_interval_that_cannot_be_is_refused(
+    start: datetime, end: datetime, picked_day: str | None, told: str
+) -> None:
+    """Nothing else is taken in its place."""
+    with pytest.raises(ConfigurationError, match=told):
+        resolve(
+            "manual",
+            start,
+            end,
+            run_after=utc(2026, 3, 11, 9),
+            picked_day=picked_day,
+            is_interval_picked=True,
+        )
 
 
 # --- Rules that always hold -------------------------------------------------------------------------------------------
