@@ -26,17 +26,23 @@ _KEYS: Final = ("conn_type", "description", "host", "schema", "login", "password
 
 
 @contextmanager
-def open_warehouse(connection_id: str) -> Iterator[Connection]:
+def open_warehouse(connection_id: str, *, connect_timeout_s: int | None = None) -> Iterator[Connection]:
     """Open the warehouse in autocommit mode and close it afterwards.
+
+    Args:
+        connection_id: of the Airflow connection.
+        connect_timeout_s: how long to wait for the server, unless the connection's extra has a `connect_timeout`.
 
     Raises:
         ConfigurationError: there is no such connection in Airflow, it cannot be read, or the warehouse refuses it.
         WarehouseError: the warehouse cannot be reached for now, or a transaction could not begin or end.
     """
-    _connection(connection_id)
+    settings = _connection(connection_id)
+    if connect_timeout_s is not None:
+        settings.extra = json.dumps({"connect_timeout": connect_timeout_s, **settings.extra_dejson})
     try:
         # psycopg 3 is installed, so the hook uses it
-        connection = cast("Connection", PostgresHook(connection_id).get_conn())
+        connection = cast("Connection", PostgresHook(connection_id, connection=settings).get_conn())
     except psycopg.Error as error:
         raise unreachable(error, f"the warehouse of Airflow connection `{connection_id}`") from None
     try:

@@ -1,0 +1,16 @@
+-- The latest day's newest live run, and the newest preview.
+(
+    SELECT run_key, dag_run_id, mode, window_end
+    FROM capi.run
+    WHERE pipeline = %(pipeline)s AND mode = 'live'
+    ORDER BY window_end DESC, started_at DESC
+    LIMIT 1
+)
+UNION ALL
+(
+    SELECT run_key, dag_run_id, mode, window_end
+    FROM capi.run
+    WHERE pipeline = %(pipeline)s AND mode = 'preview'
+    ORDER BY started_at DESC
+    LIMIT 1
+)
