@@ -11,10 +11,11 @@ SELECT
             LIMIT 1
         ) AS run
         CROSS JOIN LATERAL (
-            SELECT event_ids
-            FROM capi.chunk
-            WHERE chunk.run_key = run.run_key AND chunk.delivered > 0
-            ORDER BY chunk_no DESC
+            SELECT chunk.event_ids
+            FROM capi.request
+            INNER JOIN capi.chunk ON chunk.run_key = request.run_key AND chunk.chunk_no = request.chunk_no
+            WHERE request.run_key = run.run_key AND request.outcome = 'delivered'
+            ORDER BY request.chunk_no DESC
             LIMIT 1
         ) AS newest
         INNER JOIN capi.delivery AS known ON known.event_id = ANY(newest.event_ids) AND known.status = 'delivered'
