@@ -17,7 +17,7 @@ IS_ON: Final = os.environ.get("CRM_TO_META_PAGES", "").lower() not in {"off", "0
 NAME: Final = "CRM to Meta"
 RUN_PATH: Final = "dags/{DAG_ID}/runs/{RUN_ID}"  # Airflow fills in what is in braces
 VIEWS: Final = (
-    {"name": NAME, "href": f"{ROOT}/", "destination": "nav", "url_route": "crm_to_meta"},
+    {"name": "To Meta", "href": f"{ROOT}/", "destination": "nav", "url_route": "crm_to_meta"},
     {"name": NAME, "href": f"{ROOT}/dags/{{DAG_ID}}", "destination": "dag", "url_route": "crm_to_meta_dag"},
     {"name": NAME, "href": f"{ROOT}/{RUN_PATH}", "destination": "dag_run", "url_route": "crm_to_meta_run"},
 )
