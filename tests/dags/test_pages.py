@@ -364,7 +364,7 @@ def test_preview_shows_the_payload(people: People, warehouse: Connection, run_da
     page = people.get(f"/dags/{DAG_ID}/runs/{run.run_id}").text
 
     assert "What would be sent: 3 events, and nothing was" in page
-    assert page.count('<article class="event"') == 2
+    assert page.count('<details class="event"') == 2
     assert "1 carry a click id" in page or "1 carries a click id" in page
     assert "1234567890123451" in page
     assert "1234567890123453" not in page

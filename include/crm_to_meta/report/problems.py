@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from crm_to_meta.report.overview import HeldBack, OpenRun, Overview, Waiting
 
 STALE_AFTER: Final = timedelta(hours=36)  # Meta wants an upload a day; a run that is some hours late is no problem yet
-MAX_REASONS: Final = 8
 LOG_REMEDY: Final = (
     "The log of its failed task in Airflow says what to fix. Then clear that task, or let the next run send what is "
     "left."
@@ -28,10 +27,19 @@ LOG_REMEDY: Final = (
 REFUSED_REMEDY: Final = "Its report names the rule. Fix the source, then clear the run: nothing was sent or lost."
 
 
-class Problem(NamedTuple):
-    """Something that a person should know or do. `runs` are the DAG runs that it is about, the newest first.
+class Part(NamedTuple):
+    """One of several reasons for the same problem."""
 
-    `weight` is "act" where events may be lost unless somebody acts, and "look" for the rest.
+    code: str
+    rows: int
+    text: str
+
+
+class Problem(NamedTuple):
+    """Something that a person should know or do.
+
+    `runs` are the DAG runs that it is about, the newest first; `parts` its reasons, the most frequent first. `weight` is
+    "act" where events may be lost unless somebody acts, and "look" for the rest.
     """
 
     key: str
@@ -39,6 +47,7 @@ class Problem(NamedTuple):
     title: str
     text: str
     runs: Sequence[OpenRun] = ()
+    parts: Sequence[Part] = ()
 
 
 class Doubt(NamedTuple):
@@ -194,12 +203,16 @@ def _find_delay(overview: Overview, schedule: Schedule | None) -> Iterator[Probl
 
 
 def _find_held_back(held_back: Sequence[HeldBack]) -> Iterator[Problem]:
-    for found in held_back[:MAX_REASONS]:
-        why = explain_reason(found.reason)
-        did = "was refused by Meta" if found.status is Status.REJECTED else "was held back"
-        many = did.replace("was", "were", 1)
-        title = f"{counted(found.rows, f'stage change {did}', f'stage changes {many}')}: {found.reason}"
-        yield Problem(f"held-back-{found.reason}", "look", title, f"{why.meaning} {why.remedy}")
-    if rest := held_back[MAX_REASONS:]:
-        title = f"{sum(found.rows for found in rest):,} more, with {len(rest):,} other reasons"
-        yield Problem("held-back", "look", title, "The report of each run lists them.")
+    """Yield one problem for what was held back and one for what Meta refused, each with its reasons."""
+    for status, key, did in (
+        (Status.QUARANTINED, "held-back", "held back"),
+        (Status.REJECTED, "refused-by-meta", "refused by Meta"),
+    ):
+        found = [one for one in held_back if one.status is status]
+        if not found:
+            continue
+        rows = sum(one.rows for one in found)
+        title = counted(rows, f"stage change was {did}", f"stage changes were {did}")
+        texts = [(one, explain_reason(one.reason)) for one in found]
+        parts = [Part(one.reason, one.rows, f"{why.meaning} {why.remedy}") for one, why in texts]
+        yield Problem(key, "look", title, "Once mended, they go out, while they are younger than 7 days.", parts=parts)
