@@ -38,8 +38,8 @@ class Part(NamedTuple):
 class Problem(NamedTuple):
     """Something that a person should know or do.
 
-    `runs` are the DAG runs that it is about, the newest first; `parts` its reasons, the most frequent first. `weight` is
-    "act" where events may be lost unless somebody acts, and "look" for the rest.
+    `runs` are the DAG runs that it is about, the newest first, and `parts` its reasons, the most frequent first.
+    `weight` is "act" where events may be lost unless somebody acts, and "look" for the rest.
     """
 
     key: str
