@@ -9,9 +9,10 @@ import pytest
 
 from crm_to_meta.ledger.doubts import Decision, settle_doubts
 from crm_to_meta.models import Mode, Status
+from crm_to_meta.report.open_doubts import find_doubts
 from crm_to_meta.report.overview import Overview, read_overview
 from crm_to_meta.report.pages import PipelineCard, render_overview
-from crm_to_meta.report.problems import Problem, Schedule, find_doubts, find_problems
+from crm_to_meta.report.problems import Problem, Schedule, find_problems
 
 if TYPE_CHECKING:
     from daily_run import Company
@@ -182,7 +183,9 @@ def test_doubt_is_listed_with_its_deadline(company: Company) -> None:
     assert doubt.deadline
     assert doubt.fate == "No run sends them again until you decide."
     assert f'action="/root/dags/{company.pipeline.dag_id}/doubts/{doubt.run_key}/arrived?place=overview"' in page
+    assert doubt.waits
     assert find_doubts(after) == []
+    assert after.open_runs == []
     assert [(one.decided_by, one.events) for one in after.decisions] == [("ana", 5)]
     assert [day.counts[Status.DELIVERED] for day in after.days if day.runs] == [5]
 
@@ -191,7 +194,11 @@ def test_doubt_that_is_sent_again_by_itself_says_so(company: Company) -> None:
     """Under `resend` nobody has to decide for 48 hours."""
     leave_in_doubt(company)
 
-    assert "You need not decide" in find_doubts(overview_of(company))[0].fate
+    (doubt,) = find_doubts(overview_of(company))
+
+    assert "You need not decide" in doubt.fate
+    assert not doubt.waits
+    assert [run.state for run in overview_of(company).open_runs] == ["failed"]
 
 
 def test_warehouse_without_a_run_has_no_overview(company: Company) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from crm_to_meta.report.headline import moment_in_words, window_in_words
+from crm_to_meta.report.open_doubts import Doubt, find_doubts
 from crm_to_meta.report.page import number, prose
-from crm_to_meta.report.problems import Doubt, Problem, Schedule, age_in_words, find_doubts, find_problems
+from crm_to_meta.report.problems import Problem, Schedule, age_in_words, find_problems
 from crm_to_meta.report.strip import GROUP_NAMES, Strip, strip_of
 from crm_to_meta.report.words import MODE_WORDS, STATE_NAMES, STATUS_WORDS
 
@@ -55,7 +56,17 @@ class PipelineCard:
     @property
     def is_urgent(self) -> bool:
         """Say whether somebody has to act."""
-        return bool(self.trouble or self.doubts) or any(problem.weight == "act" for problem in self.problems)
+        if self.trouble or any(doubt.waits for doubt in self.doubts):
+            return True
+        return any(problem.weight == "act" for problem in self.problems)
+
+    @property
+    def settled_since(self) -> int:
+        """Return how many events of the latest run a person has settled since its audit, which its headline lacks."""
+        if self.overview is None or self.overview.latest is None:
+            return 0
+        latest = self.overview.latest.run_key
+        return sum(one.events for one in self.overview.decisions if one.run_key == latest)
 
     @property
     def summary(self) -> str:

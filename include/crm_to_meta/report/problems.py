@@ -6,7 +6,6 @@ from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from crm_to_meta.meta.limits import META_DEDUPLICATION_WINDOW
 from crm_to_meta.models import Status
 from crm_to_meta.reasons import explain_reason, explain_stop
 from crm_to_meta.report.headline import counted, moment_in_words
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from crm_to_meta.ledger.doubts import RunInDoubt
-    from crm_to_meta.pipeline.settings import Pipeline
     from crm_to_meta.report.overview import HeldBack, OpenRun, Overview, Waiting
 
 STALE_AFTER: Final = timedelta(hours=36)  # Meta wants an upload a day; a run that is some hours late is no problem yet
@@ -50,16 +47,6 @@ class Problem(NamedTuple):
     parts: Sequence[Part] = ()
 
 
-class Doubt(NamedTuple):
-    """Events of a run that are in doubt, with what becomes of them if nobody decides."""
-
-    run_key: str
-    events: int
-    sent: str
-    deadline: str
-    fate: str
-
-
 class Schedule(NamedTuple):
     """What Airflow knows about a DAG."""
 
@@ -68,7 +55,7 @@ class Schedule(NamedTuple):
 
 
 def find_problems(overview: Overview, schedule: Schedule | None) -> list[Problem]:
-    """Return what is open, the most urgent first. Events in doubt are listed by `find_doubts`."""
+    """Return what is open, the most urgent first. Events in doubt are in `open_doubts`."""
     return [
         *_find_failed(overview),
         *_find_silent(overview.open_runs),
@@ -76,31 +63,6 @@ def find_problems(overview: Overview, schedule: Schedule | None) -> list[Problem
         *_find_delay(overview, schedule),
         *_find_held_back(overview.held_back),
     ]
-
-
-def find_doubts(overview: Overview) -> list[Doubt]:
-    """Return the events in doubt by run, with their deadline."""
-    return [describe_doubt(overview.pipeline, run, now=overview.read_at) for run in overview.doubts]
-
-
-def describe_doubt(pipeline: Pipeline, run: RunInDoubt, *, now: datetime) -> Doubt:
-    """Say of a run's events in doubt until when they can be settled, and what becomes of them by itself."""
-    delivery = pipeline.delivery
-    deadline = run.oldest_event_at + delivery.max_event_age if run.oldest_event_at else None
-    resent_until = run.last_doubted_at + META_DEDUPLICATION_WINDOW
-    if deadline and deadline <= now:
-        fate = "The oldest of them is too old for Meta now: it can be recorded as arrived, but not be sent again."
-    elif delivery.on_in_doubt == "resend" and resent_until > now:
-        fate = f"The next run sends them again by itself, until {moment_in_words(resent_until)}. You need not decide."
-    else:
-        fate = "No run sends them again until you decide."
-    return Doubt(
-        run_key=run.run_key,
-        events=run.events,
-        sent=moment_in_words(run.last_doubted_at),
-        deadline=moment_in_words(deadline) if deadline else "",
-        fate=fate,
-    )
 
 
 def age_in_words(age: timedelta) -> str:
@@ -204,9 +166,9 @@ def _find_delay(overview: Overview, schedule: Schedule | None) -> Iterator[Probl
 
 def _find_held_back(held_back: Sequence[HeldBack]) -> Iterator[Problem]:
     """Yield one problem for what was held back and one for what Meta refused, each with its reasons."""
-    for status, key, did in (
-        (Status.QUARANTINED, "held-back", "held back"),
-        (Status.REJECTED, "refused-by-meta", "refused by Meta"),
+    for status, key, did, text in (
+        (Status.QUARANTINED, "held-back", "held back", "Once mended, they go out, while they are younger than 7 days."),
+        (Status.REJECTED, "refused-by-meta", "refused by Meta", "Meta refused each alone; the others went out."),
     ):
         found = [one for one in held_back if one.status is status]
         if not found:
@@ -215,4 +177,4 @@ def _find_held_back(held_back: Sequence[HeldBack]) -> Iterator[Problem]:
         title = counted(rows, f"stage change was {did}", f"stage changes were {did}")
         texts = [(one, explain_reason(one.reason)) for one in found]
         parts = [Part(one.reason, one.rows, f"{why.meaning} {why.remedy}") for one, why in texts]
-        yield Problem(key, "look", title, "Once mended, they go out, while they are younger than 7 days.", parts=parts)
+        yield Problem(key, "look", title, text, parts=parts)

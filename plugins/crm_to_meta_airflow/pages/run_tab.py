@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.ledger.doubts import list_decisions, list_doubts
 from crm_to_meta.models import Mode
+from crm_to_meta.report.open_doubts import describe_doubt
 from crm_to_meta.report.pages import PipelineCard, render_message, render_run
 from crm_to_meta.report.passes import list_passes
 from crm_to_meta.report.payload import read_payload
-from crm_to_meta.report.problems import describe_doubt
 from crm_to_meta_airflow.connections import meta_settings
 from crm_to_meta_airflow.pages.access import may_decide
 from crm_to_meta_airflow.pages.airflow_facts import read_run_state

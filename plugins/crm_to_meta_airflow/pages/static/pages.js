@@ -21,8 +21,8 @@ function dress(frame) {
   if (!root) return;
   const own = document.documentElement.classList;
   const scheme = own.contains("dark") ? "dark" : own.contains("light") ? "light" : "";
-  frame.style.colorScheme = scheme;
   root.style.colorScheme = scheme;
+  if (scheme) answerSchemeQueries(frame.contentDocument, scheme);
   root.classList.toggle("dark", scheme === "dark");
   root.classList.toggle("light", scheme === "light");
   const fit = () => { frame.style.height = `${frame.contentDocument.body.scrollHeight + 2}px`; };
@@ -31,6 +31,18 @@ function dress(frame) {
     new ResizeObserver(fit).observe(frame.contentDocument.body);
   }
   fit();
+}
+
+// Media queries ask the computer, not Airflow: those for dark are answered here.
+function answerSchemeQueries(report, scheme) {
+  for (const sheet of report.styleSheets) {
+    for (const rule of sheet.cssRules) {
+      if (!rule.media) continue;
+      rule.asked = rule.asked || rule.media.mediaText;
+      const query = /^\(prefers-color-scheme: (dark|light)\)$/.exec(rule.asked);
+      if (query) rule.media.mediaText = query[1] === scheme ? "all" : "not all";
+    }
+  }
 }
 
 for (const frame of document.querySelectorAll("iframe.report")) {
