@@ -87,7 +87,8 @@ REASON_TEXTS: Final[dict[Reason, ReasonText]] = {
     ),
     Reason.OUTCOME_UNKNOWN: ReasonText(
         "The events were sent, but Meta's answer never came: Meta may or may not have them.",
-        "With `on_in_doubt: resend`, the next run within 48 hours sends them again. With `hold`, decide with `doubts`.",
+        "With `on_in_doubt: resend`, the next run within 48 hours sends them again. With `hold`, decide in Airflow, on "
+        "the tab CRM to Meta, or with `doubts`.",
     ),
     Reason.SENT_WITHOUT_LEAD_ID: ReasonText(
         "Meta never had the lead id, or deleted it, so the event was sent without it, to be matched by email or phone.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -46,7 +47,9 @@ def show_doubts(terminal: Terminal, pipeline: Pipeline) -> int:
 def settle(terminal: Terminal, pipeline: Pipeline, decision: Decision, *, run_key: str | None) -> int:
     """Record a decision; return 1 where the named run has nothing in doubt, and nothing was changed."""
     with open_warehouse(pipeline.connections.warehouse) as connection:
-        settled = settle_doubts(connection, pipeline=pipeline.name, decision=decision, run_key=run_key)
+        settled = settle_doubts(
+            connection, pipeline=pipeline.name, decision=decision, decided_by=_find_login(), run_key=run_key
+        )
     if settled is None:
         _print_no_run(terminal, pipeline)
         return 1 if run_key else 0
@@ -88,3 +91,10 @@ def _make_table(runs: Sequence[RunInDoubt], *, max_event_age: timedelta) -> Tabl
 
 def _format_moment(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _find_login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "command line"

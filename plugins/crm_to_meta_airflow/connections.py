@@ -26,17 +26,24 @@ _KEYS: Final = ("conn_type", "description", "host", "schema", "login", "password
 
 
 @contextmanager
-def open_warehouse(connection_id: str) -> Iterator[Connection]:
+def open_warehouse(connection_id: str, *, connect_timeout_s: int | None = None) -> Iterator[Connection]:
     """Open the warehouse in autocommit mode and close it afterwards.
+
+    Args:
+        connection_id: of the Airflow connection.
+        connect_timeout_s: how long to wait for the server, unless the connection's extra has a `connect_timeout`.
 
     Raises:
         ConnectionMissingError: there is no such connection in Airflow.
         ConfigurationError: the connection cannot be read, or the warehouse refuses it.
         WarehouseError: the warehouse cannot be reached for now, or a transaction could not begin or end.
     """
-    hook = PostgresHook(connection_id, connection=_connection(connection_id))
+    settings = _connection(connection_id)
+    if connect_timeout_s is not None:
+        settings.extra = json.dumps({"connect_timeout": connect_timeout_s, **settings.extra_dejson})
     try:
-        connection = cast("Connection", hook.get_conn())  # psycopg 3 is installed, so the hook uses it
+        # psycopg 3 is installed, so the hook uses it
+        connection = cast("Connection", PostgresHook(connection_id, connection=settings).get_conn())
     except psycopg.Error as error:
         raise unreachable(error, f"the warehouse of Airflow connection `{connection_id}`") from None
     try:

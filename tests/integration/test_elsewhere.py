@@ -144,7 +144,7 @@ def test_events_that_wait_for_a_person_fail_each_run(company: Company, policy: s
     before = len(company.received())
     own = company.run_day()
     (oldest,) = company.select("SELECT min(event_time) AS moment FROM capi.delivery")
-    settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.ARRIVED)
+    settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.ARRIVED, decided_by="ana")
     after = company.run_day()
 
     assert own.error_types == [DeliveryIncompleteError]

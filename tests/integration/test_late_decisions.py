@@ -12,7 +12,7 @@ from psycopg import sql
 
 from crm_to_meta.errors import CredentialsError, DeliveryIncompleteError, MetaUnavailableError
 from crm_to_meta.extract.step import extract
-from crm_to_meta.ledger.doubts import Decision, list_doubts, settle_doubts
+from crm_to_meta.ledger.doubts import Decision, list_decisions, list_doubts, settle_doubts
 from crm_to_meta.load.step import load
 from crm_to_meta.models import Mode, Shard, Status, staging_table_of
 
@@ -55,7 +55,9 @@ def test_decision_of_a_person_stands(company: Company) -> None:
     """Events that a person set to delivered are not sent by a load that is cleared later, and its audit adds up."""
     shard = leave_in_doubt(company)
     before = len(company.received())
-    settled = settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.ARRIVED)
+    settled = settle_doubts(
+        company.warehouse, pipeline=company.pipeline.name, decision=Decision.ARRIVED, decided_by="ana"
+    )
 
     company.load(shard)
 
@@ -81,7 +83,7 @@ def test_asking_about_doubts_makes_no_schema(company: Company) -> None:
     company.warehouse.execute("DROP SCHEMA capi CASCADE")
 
     listed = list_doubts(company.warehouse, pipeline=company.pipeline.name)
-    settled = settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.SEND)
+    settled = settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.SEND, decided_by="ana")
 
     assert (listed, settled) == (None, None)
     assert company.select("SELECT FROM pg_namespace WHERE nspname = 'capi'") == []
@@ -95,7 +97,7 @@ def test_events_that_did_not_arrive_go_out_with_the_next_run(company: Company) -
     company.move_clock(timedelta())
     assert company.extract().staged == 0
 
-    settled = settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.SEND)
+    settled = settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.SEND, decided_by="ana")
     day = company.run_day()
 
     assert settled == 10
@@ -109,13 +111,28 @@ def test_decision_is_about_the_named_run_alone(company: Company) -> None:
     """Doubts of other runs, and of runs at work, stay undecided."""
     shard = leave_in_doubt(company)
     settle = functools.partial(
-        settle_doubts, company.warehouse, pipeline=company.pipeline.name, decision=Decision.ARRIVED
+        settle_doubts, company.warehouse, pipeline=company.pipeline.name, decision=Decision.ARRIVED, decided_by="ana"
     )
 
     assert settle(run_key="another") == 0
     company.warehouse.execute("UPDATE capi.run SET state = 'running'")
     assert settle(run_key=shard.run_key) == 0
     assert company.statuses() == {"in_doubt": 10}
+
+
+def test_who_decided_is_on_record(company: Company) -> None:
+    """The ledger keeps for each run what was decided, about how many events, by whom and when; it goes with the run."""
+    shard = leave_in_doubt(company)
+
+    settle_doubts(company.warehouse, pipeline=company.pipeline.name, decision=Decision.ARRIVED, decided_by="a" * 300)
+    (known,) = list_decisions(company.warehouse, pipeline=company.pipeline.name)
+    of_another = list_decisions(company.warehouse, pipeline=company.pipeline.name, dag_run_id="another")
+    company.warehouse.execute("DELETE FROM capi.run")
+
+    assert (known.run_key, known.decision, known.events) == (shard.run_key, Decision.ARRIVED, 10)
+    assert known.decided_by == "a" * 200
+    assert of_another == []
+    assert company.select("SELECT * FROM capi.decision") == []
 
 
 def test_doubt_is_never_called_expired(company: Company) -> None:

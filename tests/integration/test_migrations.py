@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
 
 MIGRATIONS = sorted(path.stem for path in MIGRATIONS_FOLDER.glob("*.sql"))
-PUBLIC_TABLES = ("delivery", "request", "run", "quality", "erasure")
+PUBLIC_TABLES = ("delivery", "request", "run", "quality", "erasure", "decision")
 THREADS = 6
 
 

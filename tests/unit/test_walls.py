@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("extract", "validate", "transform", "load", "audit"),
     ("check", "report"),
     ("crm_to_meta_airflow",),
-    ("crm_to_meta_cli", "crm_to_meta_listener", "dags"),
+    ("crm_to_meta_cli", "dags", "crm_to_meta_plugin"),
     (DEMO,),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

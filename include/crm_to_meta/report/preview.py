@@ -39,8 +39,7 @@ def describe_preview(connection: Connection, run_key: str, *, events_url: str, s
         return "Preview: there is no event to send."
     body, dropped, total = zlib.decompress(chunk[0]), chunk[1], chunk[2]
     events = split_events(body)
-    shareable = [place for place, event in enumerate(events) if not any(name in event for name in _UNHASHED)]
-    places = choose_events(shareable, dropped)
+    places = choose_events(find_shareable(events), dropped)
     shown = [events[place].decode() for place in places]
     request = [
         "The request for these events, byte for byte. Running it sends them, and the ledger will not know that:",
@@ -57,12 +56,17 @@ def describe_preview(connection: Connection, run_key: str, *, events_url: str, s
     return "\n".join(lines)
 
 
-def choose_events(shareable: Sequence[int], dropped: _Dropped) -> list[int]:
-    """Choose up to three of the events that may be shown: first those that lack a field, then the newest."""
+def find_shareable(events: Sequence[bytes]) -> list[int]:
+    """Return the places of the events that may be shown: those without a click id, which is sent unhashed."""
+    return [place for place, event in enumerate(events) if not any(name in event for name in _UNHASHED)]
+
+
+def choose_events(shareable: Sequence[int], dropped: _Dropped, *, at_most: int = SHOWN_EVENTS) -> list[int]:
+    """Choose some of the events that may be shown: first those that lack a field, then the newest."""
     listed = {place for reasons in dropped.values() for places in reasons.values() for place in places}
     telling = sorted(listed & set(shareable), reverse=True)
-    chosen = [*telling[: SHOWN_EVENTS - 1], *reversed(shareable)]
-    return sorted(list(dict.fromkeys(chosen))[:SHOWN_EVENTS])
+    chosen = [*telling[: at_most - 1], *reversed(shareable)]
+    return sorted(list(dict.fromkeys(chosen))[:at_most])
 
 
 def list_drops(dropped: _Dropped, place: int) -> dict[str, str]:
