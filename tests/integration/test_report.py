@@ -102,7 +102,7 @@ class Page(HTMLParser):
         """The first sentence of the page."""
         match = re.search(r'<h1 id="headline">(.*?)</h1>', self.source, re.DOTALL)
         assert match
-        return html.unescape(match[1])
+        return html.unescape(match[1]).replace("\u2060", "")  # which keeps a range on one line
 
     def counts(self, key: str, value: str = "count") -> dict[str, int]:
         """Return the numbers that elements carry, by what they are about."""
@@ -299,6 +299,7 @@ def test_reasons_are_those_of_the_run(sample: Sample) -> None:
 
     assert reasons == sample.run["figures"]["by_reason"]
     assert sum(look.values()) == sample.run["quarantined"] + sample.run["rejected"]
+    assert f"{sum(look.values())} rows need a look: {sample.run['quarantined']} quarantined and " in sample.page.text
     assert list(look.values()) == sorted(look.values(), reverse=True)
 
 
@@ -510,6 +511,8 @@ def test_unfinished_run_says_what_is_left(company: Company) -> None:
     assert page.headline.startswith("Not finished: none of the 3 stage changes")
     assert page.headline.endswith("3 have an unknown outcome.")
     assert page.counts("reason") == {"outcome_unknown": 3}
+    assert "What needs a look (3 in doubt)" in page.text
+    assert "3 rows have an unknown outcome." in page.text
     assert page.counts("outcome") == {"in_doubt": 1}
 
 
@@ -527,6 +530,7 @@ def test_refused_batch_is_told(company: Company, mode: Mode, nothing: str) -> No
     assert statuses == ({"pending": 4, "extracted": 4} if mode is Mode.LIVE else statuses)
     assert sum(statuses.values()) == 8
     assert "Built exactly as a live run would send it" not in page.text
+    assert ("No row for itself: the contract refused all of them." in page.text) == (mode is Mode.LIVE)
     assert page.columns("0") >= 1
 
 
@@ -1012,7 +1016,7 @@ def test_change_since_the_run_before_is_told(company: Company) -> None:
     ]
     assert changes_of(render(company, "day-20"))[1:] == [
         "+10 against the run of 19 Nov (0)",
-        "+10.0 points against the run of 19 Nov (0.0%)",
+        "+10.0 points against the run of 19 Nov (0%)",
     ]
     assert changes_of(render(company, "day-19")) == []
 

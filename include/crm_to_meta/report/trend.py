@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crm_to_meta.models import Mode, Status
 from crm_to_meta.report.headline import unbuilt_count
+from crm_to_meta.report.layout import number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,7 +156,7 @@ class _Measure(NamedTuple):
     def write(self, row: TrendRow) -> str:
         """Return the number of a run as text."""
         value = getattr(row, self.field)
-        return f"{value:.1%}" if self.is_share else f"{value:,}"
+        return percent(value) if self.is_share else number(value)
 
     @property
     def is_share(self) -> bool:

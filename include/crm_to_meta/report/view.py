@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from crm_to_meta.models import NOT_JUDGED, DropReason, Mode, Reason, Status
 from crm_to_meta.reasons import explain_drop, explain_reason
 from crm_to_meta.report.facts import QualityRule
-from crm_to_meta.report.headline import NEEDS_A_LOOK, counted, listed, oddity_of, unbuilt_count
+from crm_to_meta.report.headline import NEEDS_A_LOOK, counted, listed, oddity_of, refused_rule, unbuilt_count
 from crm_to_meta.report.rows import ListedRows
 from crm_to_meta.report.trend import Sparkline, sparklines_of
 from crm_to_meta.report.words import (
@@ -161,15 +161,15 @@ def field_rows_of(facts: Facts) -> tuple[list[FieldRow], int]:
 
 
 def look_sum_of(facts: Facts) -> str:
-    """Return the sum of the rows that need a look or have an unknown outcome, as a sentence; empty where it is 0."""
-    parts = [
-        f"{facts.counts[status]:,} {status.replace('_', ' ')}"
-        for status in (*NEEDS_A_LOOK, Status.IN_DOUBT)
-        if facts.counts[status]
+    """Return the sum of the rows that need a look, and of those in doubt, in words; empty where there is none."""
+    parts = [f"{facts.counts[status]:,} {status}" for status in NEEDS_A_LOOK if facts.counts[status]]
+    look = counted(sum(facts.counts[status] for status in NEEDS_A_LOOK), "row needs", "rows need")
+    doubt = counted(facts.counts[Status.IN_DOUBT], "row has", "rows have")
+    sentences = [
+        f"{look} a look: {listed(parts)}." if parts else "",
+        f"{doubt} an unknown outcome." if facts.counts[Status.IN_DOUBT] else "",
     ]
-    total = sum(facts.counts[status] for status in (*NEEDS_A_LOOK, Status.IN_DOUBT))
-    rows = counted(total, "row", "rows")
-    return f"{rows}: {listed(parts)}." if len(parts) > 1 else f"{listed(parts)}." if parts else ""
+    return " ".join(filter(None, sentences))
 
 
 def rule_rows_of(facts: Facts) -> list[RuleRow]:
@@ -219,6 +219,8 @@ def late_rule_row_of(facts: Facts) -> RuleRow | None:
 def quarantine_sum_of(facts: Facts) -> str:
     """Say who quarantined how many rows, so that the contract's figures and those of the run agree."""
     quarantined, late = facts.counts[Status.QUARANTINED], facts.unusable
+    if refused_rule(facts) and not quarantined:
+        return "The contract refused all rows, so that none is held back for itself."
     if not quarantined or not facts.rules:
         return ""
     if not late:
@@ -235,7 +237,8 @@ def _held_by_reason(facts: Facts) -> dict[str, int] | None:
     None where rows are not counted yet. Rows that transform held back, and those that expired in the ledger without a
     new look, are not the contract's.
     """
-    if not facts.run.is_audited and facts.run.mode is not Mode.LIVE:
+    is_counted = facts.run.is_audited or facts.run.mode is Mode.LIVE
+    if not is_counted or (refused_rule(facts) and not facts.by_reason):
         return None
     not_by_contract = {Reason.NO_IDENTIFIER: facts.unusable, Reason.EVENT_TOO_OLD: facts.left_behind}
     return {
