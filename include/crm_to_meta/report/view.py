@@ -162,8 +162,10 @@ def field_rows_of(facts: Facts) -> tuple[list[FieldRow], int]:
 
 def look_sum_of(facts: Facts) -> str:
     """Return the sum of the rows that need a look, and of those in doubt, in words; empty where there is none."""
-    parts = [f"{facts.counts[status]:,} {status}" for status in NEEDS_A_LOOK if facts.counts[status]]
-    look = counted(sum(facts.counts[status] for status in NEEDS_A_LOOK), "row needs", "rows need")
+    found = {status: facts.counts[status] for status in NEEDS_A_LOOK if facts.counts[status]}
+    total = sum(found.values())
+    parts = [f"{'all' if number == total else f'{number:,}'} {status}" for status, number in found.items()]
+    look = counted(total, "row needs", "rows need")
     doubt = counted(facts.counts[Status.IN_DOUBT], "row has", "rows have")
     sentences = [
         f"{look} a look: {listed(parts)}." if parts else "",
