@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_IDS: Final = 200  # of a reason, on the page
 LONGEST_ID: Final = 120  # characters, on the page
+ROWS_PER_FETCH: Final = 2_000
 CSV_COLUMNS: Final = ("transition_id", "status", "reason", "stage", "run_key")
 _OF_DELIVERED_ROWS: Final = {str(Reason.SENT_WITHOUT_LEAD_ID), str(Reason.SETTLED_BY_HAND)}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -92,6 +93,7 @@ def _write_lines(connection: Connection, run_key: str) -> Generator[str]:
     yield write_csv_line(CSV_COLUMNS)
     try:
         with connection.transaction(), connection.cursor("capi_reason_rows") as cursor:
+            cursor.itersize = ROWS_PER_FETCH
             cursor.execute(compose("report/list_reason_rows"), {"run_key": run_key})
             for transition_id, status, reason, stage in cursor:
                 shown_id = HIDDEN if is_personal_id(transition_id or "") else transition_id
