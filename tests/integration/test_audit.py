@@ -73,6 +73,34 @@ def test_figures_say_what_became_of_each_stage(company: Company) -> None:
     assert_conserved(company, day.run_key)
 
 
+def test_figures_know_the_stages_in_their_order(company: Company) -> None:
+    """The order of the pipeline file is on record with each run, with event names and the stages off the way."""
+    stages = {"won": "Converted", "new": "Lead", "lost": "Lost"}
+    company.configure(stages=stages, lost_stages=None)
+    company.record_sound(1)
+    figures = company.run_row(company.run_day().run_key)["figures"]
+
+    assert [(kept["stage"], kept["event_name"], kept["is_lost"]) for kept in figures["stages"]] == [
+        ("won", "Converted", False),
+        ("new", "Lead", False),
+        ("lost", "Lost", True),
+    ]
+
+
+def test_figures_count_each_lead_of_a_stage_once(company: Company) -> None:
+    """A lead that moved to a stage twice is one lead there; rows without a lead id are counted apart."""
+    twice = company.transition(lead_id=str(10**15 + 7))
+    company.record(twice, {**twice, "transition_id": "again"}, company.transition(), company.transition(lead_id=None))
+    company.record(company.transition(stage="won", lead_id=twice["lead_id"]), company.transition(stage=None))
+    figures = company.run_row(company.run_day().run_key)["figures"]
+
+    assert figures["leads"] == {
+        "new": {"all": 2, "delivered": 2, "unknown": 1},
+        "won": {"all": 1, "delivered": 1, "unknown": 0},
+        "(none)": {"all": 1, "delivered": 0, "unknown": 0},
+    }
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 def test_repeated_audit_gives_the_same_figures(company: Company, mode: Mode) -> None:
     """Clearing the task `audit` changes nothing, in no mode, though the run's own tables are gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import re
 from collections import Counter
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from daily_run import Company, configured
+from psycopg.pq import TransactionStatus
 
 from crm_to_meta.errors import ConfigurationError, CredentialsError
 from crm_to_meta.ledger.schema import migrate
 from crm_to_meta.models import Mode, Status
-from crm_to_meta.report import render_report
-from crm_to_meta.report.view import HIDDEN_STAGE
+from crm_to_meta.report import render_report, write_reason_csv
+from crm_to_meta.report.personal import HIDDEN
+from crm_to_meta.report.rows import MAX_IDS
 from crm_to_meta_demo.sample_crm import build_transitions, deleted_lead_ids, fill_sample_crm, personal_values
 
 if TYPE_CHECKING:
@@ -100,7 +103,7 @@ class Page(HTMLParser):
         """The first sentence of the page."""
         match = re.search(r'<h1 id="headline">(.*?)</h1>', self.source, re.DOTALL)
         assert match
-        return html.unescape(match[1])
+        return html.unescape(match[1]).replace("\u2060", "")  # which keeps a range on one line
 
     def counts(self, key: str, value: str = "count") -> dict[str, int]:
         """Return the numbers that elements carry, by what they are about."""
@@ -251,16 +254,37 @@ def test_headline_says_the_numbers(sample: Sample) -> None:
     assert {run["expired"], run["quarantined"] + run["rejected"], run["skipped"]} <= set(numbers)
 
 
-def test_funnel_is_that_of_the_run(sample: Sample) -> None:
-    """Each CRM stage has its total, the busiest first."""
+def test_stages_are_those_of_the_run(sample: Sample) -> None:
+    """Each CRM stage has its total, in the order of the pipeline file; what is not in it comes last."""
     totals = {stage: sum(counts.values()) for stage, counts in sample.run["figures"]["by_stage"].items()}
-    rows = re.findall(
-        r'<th scope="row" class="stage">(.*?)</th>.*?class="n total">([\d,]+)<', sample.page.source, re.DOTALL
-    )
-    shown = {html.unescape(stage): int(total.replace(",", "")) for stage, total in rows}
+    shown = sample.page.counts("stage", "total")
 
-    assert shown == {stage: total for stage, total in totals.items() if stage != "(none)"}
-    assert list(shown.values()) == sorted(shown.values(), reverse=True)
+    assert shown == {{"(none)": "no stage given"}.get(stage, stage): total for stage, total in totals.items()}
+    assert list(shown) == [
+        "new", "contacted", "qualified", "opportunity", "won", "lost", "duplicate - merge", "no stage given",
+    ]  # fmt: skip
+
+
+def test_funnel_counts_the_leads_of_the_run(sample: Sample) -> None:
+    """Each stage has its leads, each counted once, and each but the first its share of the stage before."""
+    leads = sample.select(
+        "SELECT coalesce(stage, 'no stage given'), count(DISTINCT lead_id) FROM capi.delivery "
+        "WHERE run_key = %s GROUP BY 1"
+    )
+    rates = {data["step"]: data["rate"] for data in sample.page.data if "rate" in data}
+
+    assert sample.page.counts("step", "size") == leads
+    assert list(rates) == ["contacted", "qualified", "opportunity", "won"]
+    assert rates["qualified"] == f"{leads['qualified'] / leads['contacted']:.1%}"
+
+
+def test_funnel_names_the_events(sample: Sample) -> None:
+    """Beside each stage stands the event that Meta knows it by; lost and unmapped stages stand beside the funnel."""
+    way, _, beside = sample.page.source.partition("Beside the way")
+
+    assert ">qualified <small>Marketing Qualified Lead</small>" in way
+    assert ">lost <small>Lost</small>" in beside
+    assert ">duplicate - merge <small>not in the pipeline file</small>" in beside
 
 
 def test_reasons_are_those_of_the_run(sample: Sample) -> None:
@@ -274,6 +298,7 @@ def test_reasons_are_those_of_the_run(sample: Sample) -> None:
 
     assert reasons == sample.run["figures"]["by_reason"]
     assert sum(look.values()) == sample.run["quarantined"] + sample.run["rejected"]
+    assert f"{sum(look.values())} rows need a look: {sample.run['quarantined']} quarantined and " in sample.page.text
     assert list(look.values()) == sorted(look.values(), reverse=True)
 
 
@@ -290,6 +315,56 @@ def test_rules_are_those_of_the_run(sample: Sample) -> None:
     assert sample.page.counts("rule", "failed") == sample.select(
         "SELECT reason, failed FROM capi.quality WHERE run_key = %s"
     )
+
+
+def test_quarantined_rows_add_up(sample: Sample) -> None:
+    """What the contract and transform held back is what the run calls quarantined, skipped and expired."""
+    run, page = sample.run, sample.page
+    held = sum(int(data["held"]) for data in page.data if "held" in data)
+    late = next(int(data["late"]) for data in page.data if "late" in data)
+    contract = run["quarantined"] - late
+
+    assert late > 0
+    assert held == run["quarantined"] + run["skipped"] + run["expired"]
+    assert (
+        f"The contract quarantined {contract} rows, and transform {late} more, since none of their identifiers was "
+        f"usable: {run['quarantined']} quarantined in all."
+    ) in page.text
+    assert f"{contract} of {run['staged']:,} rows" in page.text  # what the rule about quarantined rows says
+
+
+def test_rows_behind_each_reason_are_listed(sample: Sample) -> None:
+    """Each reason has the transition ids of its rows, as they are in the ledger."""
+    listed = dict(re.findall(r'<pre class="ids"[^>]*aria-label="Transition ids, (\w+)">(.*?)</pre>',
+                             sample.page.source, re.DOTALL))  # fmt: skip
+    ids = {reason: set(html.unescape(text).split("\n")) for reason, text in listed.items()}
+    ledger = {
+        reason: set(found)
+        for reason, found in sample.warehouse.execute(
+            "SELECT reason, array_agg(transition_id) FROM capi.delivery WHERE run_key = %s AND reason IS NOT NULL "
+            "AND transition_id IS NOT NULL GROUP BY 1",
+            [sample.run["run_key"]],
+        )
+    }
+
+    assert ids["lead_id_invalid"]
+    assert {reason: found for reason, found in ids.items() if reason != "event_too_old"} == {
+        reason: found for reason, found in ledger.items() if reason != "event_too_old"
+    }
+    assert ids["event_too_old"] <= ledger["event_too_old"]
+    assert re.search(r"\d rows? ha(s|ve) no id\.", sample.page.text)
+
+
+def test_csv_has_the_rows_behind_each_reason(sample: Sample) -> None:
+    """The CSV has each row that has a reason, and nothing but ids, codes and stages."""
+    lines = list(csv.reader(write_reason_csv(sample.warehouse, sample.run["run_key"])))
+    by_reason = Counter(line[2] for line in lines[1:])
+    text = "\n".join(write_reason_csv(sample.warehouse, sample.run["run_key"]))
+    values = personal_values(build_transitions(sample.today.date(), leads=LEADS))
+
+    assert lines[0] == ["transition_id", "status", "reason", "stage", "run_key"]
+    assert by_reason == sample.run["figures"]["by_reason"]
+    assert [value for value in values if value in text] == []
 
 
 def test_requests_are_those_of_the_run(sample: Sample) -> None:
@@ -336,6 +411,7 @@ def test_complete_run_says_all(company: Company) -> None:
 
     assert re.fullmatch(r"All 12 stage changes of .* reached Meta\.", page.headline)
     assert "If a row breaks several rules, the first one counts. Nothing." in page.text
+    assert "attention" not in page.source.split("<body")[1]
 
 
 def test_preview_is_marked(company: Company) -> None:
@@ -434,6 +510,8 @@ def test_unfinished_run_says_what_is_left(company: Company) -> None:
     assert page.headline.startswith("Not finished: none of the 3 stage changes")
     assert page.headline.endswith("3 have an unknown outcome.")
     assert page.counts("reason") == {"outcome_unknown": 3}
+    assert "What needs a look (3 in doubt)" in page.text
+    assert "3 rows have an unknown outcome." in page.text
     assert page.counts("outcome") == {"in_doubt": 1}
 
 
@@ -451,6 +529,7 @@ def test_refused_batch_is_told(company: Company, mode: Mode, nothing: str) -> No
     assert statuses == ({"pending": 4, "extracted": 4} if mode is Mode.LIVE else statuses)
     assert sum(statuses.values()) == 8
     assert "Built exactly as a live run would send it" not in page.text
+    assert ("No row for itself: the contract refused all of them." in page.text) == (mode is Mode.LIVE)
     assert page.columns("0") >= 1
 
 
@@ -506,7 +585,7 @@ def test_each_rule_is_shown_over_the_last_runs(company: Company) -> None:
     page = render(company, company.run_day().run_key)
     charts = dict(zip(
         [data["rule"] for data in page.data if "rule" in data],
-        re.findall(r'<svg class="spark"[^>]*aria-label="([^"]*)"', page.source), strict=True,
+        re.findall(r'<svg class="spark[^>]*aria-label="([^"]*)"', page.source), strict=True,
     ))  # fmt: skip
 
     assert charts["lead_id_invalid"] == "broken in 1 of 2 runs, by at most 50.0%"
@@ -609,7 +688,7 @@ def test_hostile_stage_names_are_only_text(company: Company, mode: Mode) -> None
     assert not LOADING_TAGS & set(page.tags)
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
     assert (page.mistakes, page.open_tags) == ([], [])
-    assert set(page.tags) <= set(clean.tags) | {"ul", "li", "b", "h3", "a"}
+    assert set(page.tags) <= set(clean.tags) | {"ul", "li", "b", "h3", "a", "pre", "details", "summary", "tfoot"}
     assert all(stage in page.text for stage in HOSTILE[:-1])
     assert "x" * 61 not in page.text
 
@@ -642,7 +721,7 @@ def test_personal_data_in_the_stage_column_is_hidden(company: Company, stage: st
     page = render(company, company.run_day().run_key)
 
     assert stage not in page.text
-    assert HIDDEN_STAGE in page.text
+    assert HIDDEN in page.text
 
 
 @pytest.mark.thorough
@@ -650,9 +729,180 @@ def test_funnel_has_an_end(company: Company) -> None:
     """A column with a thousand different stages does not make a page of a thousand rows; the rest is counted."""
     company.record(*(company.transition(stage=f"stage {chr(97 + n // 26)}{chr(97 + n % 26)}") for n in range(45)))
     page = render(company, company.run_day().run_key)
+    others = {name: total for name, total in page.counts("stage", "total").items() if total}
 
-    assert "15 further stages" in page.text
-    assert page.source.count('class="stage') == 31
+    assert others["15 further stages"] == 15
+    assert len(others) == 31
+
+
+# The funnel -----------------------------------------------------------------------------------------------------------
+
+
+def steps_of(page: Page) -> dict[str, tuple[str, str | None]]:
+    """Return size and rate of each step of the funnel, in their order."""
+    return {data["step"]: (data["size"], data.get("rate")) for data in page.data if "step" in data}
+
+
+def test_funnel_shows_stages_that_nobody_reached(company: Company) -> None:
+    """A stage of the pipeline file without a row is a step with nobody in it; after it, no share can be given."""
+    company.configure(stages={"won": "Won", "new": "Lead", "hot": "Hot", "lost": "Lost"}, lost_stages=None)
+    company.record_sound(4)
+    company.record(company.transition(stage="lost"), company.transition(stage="odd"))
+
+    assert steps_of(render(company, company.run_day().run_key)) == {
+        "won": ("0", None),
+        "new": ("4", None),
+        "hot": ("0", "0%"),
+        "lost": ("1", None),
+        "odd": ("1", None),
+    }
+
+
+def test_running_run_has_the_order_of_the_run_before(company: Company) -> None:
+    """Before its audit, a run shows the order that another one with the same pipeline file has on record."""
+    company.record_sound(2, stage="won")
+    company.run_day()
+    company.record_sound(3, stage="contacted")
+    page = render(company, company.prepare().run_key)
+
+    assert list(steps_of(page)) == ["new", "contacted", "qualified", "opportunity", "won"]
+    assert steps_of(page)["contacted"] == ("3", None)
+
+
+def test_run_of_an_older_version_has_its_busiest_stage_first(company: Company) -> None:
+    """Without the order on record, no order is claimed: there are no shares of the stage before."""
+    company.record_sound(2)
+    company.record_sound(3, stage="won")
+    run_key = company.run_day().run_key
+    company.warehouse.execute("UPDATE capi.run SET figures = figures - 'stages' - 'leads'")
+    page = render(company, run_key)
+
+    assert steps_of(page) == {"won": ("3", None), "new": ("2", None)}
+    assert "the busiest comes first" in page.text
+    assert "Of the stage before" not in page.text
+
+
+def test_preview_counts_stage_changes(company: Company) -> None:
+    """A preview keeps no ledger to count leads in, and says that it counts stage changes."""
+    company.record_sound(4)
+    company.record_sound(2, stage="contacted")
+    page = render(company, company.run_day(company.facts(mode=Mode.PREVIEW)).run_key)
+
+    assert steps_of(page)["contacted"] == ("2", "50.0%")
+    assert "The stage changes to each stage, in the order of the pipeline file." in page.text
+
+
+def test_rows_without_a_lead_id_are_told(company: Company) -> None:
+    """Leads are counted by Meta's lead id; what cannot be counted is told."""
+    company.record_sound(3)
+    company.record_sound(2, lead_id=None)
+    page = render(company, company.run_day().run_key)
+
+    assert steps_of(page)["new"] == ("3", None)
+    assert "2 rows without Meta's lead id cannot be counted as leads." in page.text
+
+
+# Which rows -----------------------------------------------------------------------------------------------------------
+
+
+def test_long_lists_of_rows_are_cut(company: Company) -> None:
+    """Of many rows the latest are listed, and all are counted."""
+    company.configure(quality={"max_quarantined_share": 1})
+    company.record(*(company.transition(stage="odd", transition_id=f"t-{n:04d}") for n in range(MAX_IDS + 5)))
+    page = render(company, company.run_day().run_key)
+
+    assert f"The latest {MAX_IDS} of {MAX_IDS + 5} transition ids" in page.text
+    assert f"t-{MAX_IDS + 4:04d}" in page.text
+    assert "t-0004" not in page.text
+
+
+def test_ids_that_look_personal_are_hidden(company: Company) -> None:
+    """An address or a phone within a transition id reaches neither the page nor the CSV."""
+    ids = ["ada@example.org", "won +49 (30) 901820-12", "4711"]
+    company.record(*(company.transition(transition_id=one, lead_id="1") for one in ids))
+    run_key = company.run_day().run_key
+    page, lines = render(company, run_key), "".join(write_reason_csv(company.warehouse, run_key))
+
+    assert "2 are hidden, since they look like personal data." in page.text
+    for shown in (page.text, lines):
+        assert "ada@" not in shown
+        assert "901820" not in shown
+        assert "4711" in shown
+
+
+def test_rows_that_a_later_run_took_are_told(company: Company) -> None:
+    """A row that was mended is with the run that delivered it: the earlier page counts it and says that it has gone."""
+    company.record(*(company.transition(stage="odd") for _ in range(3)))
+    first = company.run_day().run_key
+    company.warehouse.execute("UPDATE crm.lead_stage_transitions SET stage = 'new' WHERE transition_id LIKE '%1'")
+    company.run_day()
+    page = render(company, first)
+
+    assert page.counts("reason") == {"stage_unmapped": 3}
+    assert re.search(r"Which rows: 2 transition ids .{0,20}1 row has been taken over or settled since\.", page.text)
+
+
+@pytest.mark.parametrize("mode", [Mode.PREVIEW, Mode.TEST])
+def test_other_modes_keep_no_ids(company: Company, mode: Mode) -> None:
+    """A preview or test run says that only a live run lists the rows; its CSV has no line."""
+    company.record(company.transition(stage="odd"))
+    run_key = company.run_day(company.facts(mode=mode), test_event_code="TEST1").run_key
+
+    assert "keeps no ids of rows" in render(company, run_key).text
+    assert len(list(write_reason_csv(company.warehouse, run_key))) == 1
+
+
+def test_csv_is_linked_where_there_is_one(company: Company) -> None:
+    """The page links to the CSV if it is told where that is; by itself it links to nothing outside."""
+    company.record(company.transition(stage="odd"))
+    run_key = company.run_day().run_key
+    link = ("a", "href", "rows.csv?run=1&all")
+
+    assert link in Page(render_report(company.warehouse, run_key, csv_url="rows.csv?run=1&all")).attributes
+    assert link not in render(company, run_key).attributes
+
+
+def test_csv_of_an_unknown_run_is_a_clear_error(company: Company) -> None:
+    """It is told before the first line is asked for."""
+    migrate(company.warehouse)
+    with pytest.raises(ConfigurationError, match="no run 'nonsense'"):
+        write_reason_csv(company.warehouse, "nonsense")
+
+
+def test_csv_that_is_not_read_to_its_end_leaves_nothing_open(company: Company) -> None:
+    """Whoever stops reading ends the transaction of the iterator."""
+    company.record(*(company.transition(stage="odd") for _ in range(5)))
+    lines = write_reason_csv(company.warehouse, company.run_day().run_key)
+    found = [next(lines), next(lines)]
+    lines.close()
+
+    assert len(found) == 2
+    assert company.warehouse.info.transaction_status == TransactionStatus.IDLE
+
+
+# What needs attention -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("columns", "badge", "tones"),
+    [
+        ({}, "is-good", []),
+        ({"state": "failed", "stop_reason": "auth_190"}, "is-alarm", ["alarm"]),
+        ({"state": "failed", "pending": 3}, "is-alarm", ["alarm"]),
+        ({"state": "abandoned"}, "is-attention", ["attention"]),
+        ({"state": "running", "lease_until": "2100-01-01T00:00Z"}, "is-note", ["note"]),
+        ({"state": "running"}, "is-attention", ["attention"]),
+    ],
+)
+def test_state_has_a_tone(company: Company, columns: dict[str, Any], badge: str, tones: list[str]) -> None:
+    """How urgent a run is has a colour and a shape, beside the words."""
+    insert_run(company.warehouse, "run", extracted=3, **{"delivered": 3 - columns.get("pending", 0), **columns})
+    page = render(company, "run")
+    found = re.search(r'<span class="badge (is-[a-z]+)"><svg class="icon"', page.source)
+
+    assert found
+    assert found[1] == badge
+    assert [data["notice"] for data in page.data if "notice" in data] == tones
 
 
 # Requests and trend ---------------------------------------------------------------------------------------------------
@@ -691,7 +941,9 @@ def test_durations_are_measured_over_answers(company: Company) -> None:
         insert_request(company.warehouse, "run", outcome="delivered", duration_ms=duration_ms * 10)
     text = render(company, "run").text
 
-    assert re.search(r"Requests ?102 ?Half were faster than ?510 ms ?95% were faster than ?960 ms", text)
+    assert re.search(
+        r"Requests ?102 ?Delivered nothing ?0 ?Half were faster than ?510 ms ?95% were faster than ?960 ms", text
+    )
 
 
 def test_large_numbers_are_readable(company: Company) -> None:
@@ -738,10 +990,83 @@ def test_trend_is_about_the_last_thirty_runs_of_a_kind(company: Company) -> None
     for number, other in enumerate(others):
         insert_run(company.warehouse, f"other-{number}", started_at="2026-01-01T00:30Z", **other)
     page = render(company, "run-35")
-    shown = re.findall(r"(?:run|other)-\d+", page.text.split("The numbers")[1].split("This page")[0])
+    shown = [data["run"] for data in page.data if "run" in data]
 
     assert page.columns() == 3 * 30
     assert shown == [f"run-{number:02d}" for number in range(35, 5, -1)]
+
+
+def changes_of(page: Page) -> list[str]:
+    """Return what the charts say about the run before."""
+    return re.findall(r'data-change="\w+">.*?<span>(.*?)</span>', page.source)
+
+
+def insert_day(warehouse: Connection, day: int, **columns: Any) -> None:
+    """Record a daily run of November 2026."""
+    moments = {"window_end": f"2026-11-{day + 1}T00:00Z", "started_at": f"2026-11-{day + 1}T00:05Z"}
+    insert_run(warehouse, columns.pop("run_key", f"day-{day}"), **{**moments, **columns})
+
+
+def test_change_since_the_run_before_is_told(company: Company) -> None:
+    """Each chart says how its number has changed since the run of the window before."""
+    insert_day(company.warehouse, 19, extracted=200, delivered=200)
+    insert_day(company.warehouse, 20, extracted=100, delivered=90, quarantined=10)
+    insert_day(company.warehouse, 21, extracted=100, delivered=93, quarantined=5, rejected=2)
+
+    assert changes_of(render(company, "day-21")) == [
+        "+3.3% against the run of 20 Nov (90)",
+        "\u221230% against the run of 20 Nov (10)",
+        "\u22125.0 points against the run of 20 Nov (10.0%)",
+    ]
+    assert changes_of(render(company, "day-20"))[1:] == [
+        "+10 against the run of 19 Nov (0)",
+        "+10.0 points against the run of 19 Nov (0%)",
+    ]
+    assert changes_of(render(company, "day-19")) == []
+
+
+def test_same_number_is_told_as_such(company: Company) -> None:
+    """No change is not written as +0%."""
+    insert_day(company.warehouse, 20, extracted=10, delivered=10)
+    insert_day(company.warehouse, 21, extracted=10, delivered=10)
+
+    assert changes_of(render(company, "day-21")) == ["as in the run of 20 Nov"] * 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"day": 21, "run_key": "pass-1", "delivered": 7}, id="another pass has delivered of this window"),
+        pytest.param({"day": 20, "mode": "preview"}, id="a preview"),
+        pytest.param({"day": 20, "pipeline": "other"}, id="another pipeline"),
+        pytest.param({"day": 20, "is_sweep": False}, id="a backfill"),
+        pytest.param({"day": 22, "started_at": "2026-01-01T00:00Z"}, id="a later window"),
+    ],
+)
+def test_change_compares_like_with_like(company: Company, other: dict[str, Any]) -> None:
+    """There is no comparison with a run of another kind, nor for the rest of a window that a run has worked on."""
+    insert_day(company.warehouse, extracted=10, **other)
+    insert_day(company.warehouse, 21, run_key="shown", extracted=10, delivered=8, started_at="2026-11-23T00:00Z")
+
+    assert changes_of(render(company, "shown")) == []
+
+
+def test_unfinished_run_is_not_compared(company: Company) -> None:
+    """Half a day's figures say nothing about a change."""
+    insert_day(company.warehouse, 20, extracted=10, delivered=10)
+    insert_day(company.warehouse, 21, extracted=10, state="running")
+
+    assert changes_of(render(company, "day-21")) == []
+
+
+def test_contents_lead_to_every_part(company: Company) -> None:
+    """Each part of the page is in the list of contents, in its order, with the number of rows that need a look."""
+    company.record(company.transition(stage="odd"))
+    page = render(company, company.run_day().run_key)
+    listed = re.findall(r'<a href="#(\w+)"', page.source.split("<main>")[0])
+
+    assert listed == re.findall(r'<section class="part[^"]*" id="(\w+)"', page.source)
+    assert "What needs a look (1)" in page.text
 
 
 def test_trend_has_the_counts_of_a_run_before_its_audit(company: Company, pipeline: Pipeline) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from crm_to_meta.audit.elsewhere import Elsewhere, Situation, describe_elsewhere, find_elsewhere
 from crm_to_meta.errors import DeliveryIncompleteError, HeldElsewhereError, LawBrokenError
 from crm_to_meta.models import Mode, Status, held_back_table_of, staging_table_of
-from crm_to_meta.warehouse import Connection, execute, table
+from crm_to_meta.warehouse import Connection, execute, one_row, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,13 @@ def audit(connection: Connection, pipeline: Pipeline, *, run_key: str, now: date
         problem = _find_broken_law(connection, result, mode) or _find_unfinished(
             result, mode, stop_reason, started_at=started_at, read_at=read_at
         )
-        _record(connection, result, rows, state="failed" if problem else "succeeded")
+        figures = {
+            **_figures_of(result, rows),
+            "fields": one_row(execute(connection, "audit/sum_fields", scope))[0] or {},
+            "stages": _list_stages(pipeline),
+            "leads": count_leads(connection, run_key) if mode is Mode.LIVE else {},  # other modes keep no ledger
+        }
+        _record(connection, result, figures, state="failed" if problem else "succeeded")
         execute(connection, "ledger/drop_table", table=table(staging_table_of(run_key)))
         execute(connection, "ledger/drop_table", table=table(held_back_table_of(run_key)))
     if problem:
@@ -131,7 +137,22 @@ def _find_unfinished(
     return HeldElsewhereError(message, retry_after_s=max(wait_s, SHORTEST_WAIT_S))
 
 
-def _record(connection: Connection, result: Audit, rows: list[tuple[str, str, str | None, int]], *, state: str) -> None:
+def count_leads(connection: Connection, run_key: str) -> dict[str, dict[str, int]]:
+    """Count by CRM stage the leads of a live run: all, those with a delivered event, and rows without a lead id."""
+    found = execute(connection, "audit/count_leads", {"run_key": run_key})
+    return {stage: {"all": leads, "delivered": delivered, "unknown": rows} for stage, leads, delivered, rows in found}
+
+
+def _list_stages(pipeline: Pipeline) -> list[dict[str, str | bool]]:
+    """List the stages of the pipeline file in its order: a JSON object would lose it."""
+    lost = pipeline.stages_off_the_way
+    return [
+        {"stage": stage, "event_name": event_name, "is_lost": stage in lost}
+        for stage, event_name in pipeline.stages.items()
+    ]
+
+
+def _figures_of(result: Audit, rows: list[tuple[str, str, str | None, int]]) -> dict[str, Any]:
     by_stage: dict[str, dict[str, int]] = {}
     by_reason: dict[str, int] = {}
     for stage, status, reason, number in rows:
@@ -139,11 +160,9 @@ def _record(connection: Connection, result: Audit, rows: list[tuple[str, str, st
         per_status[status] = per_status.get(status, 0) + number
         if reason:
             by_reason[reason] = by_reason.get(reason, 0) + number
-    fields = execute(connection, "audit/sum_fields", {"run_key": result.run_key}).fetchone()
-    figures: dict[str, Any] = {
+    return {
         "by_stage": by_stage,
         "by_reason": by_reason,
-        "fields": fields[0] if fields and fields[0] else {},
         "held_back": [
             {"stage": stage, "status": status, "reason": reason, "rows": number}
             for stage, status, reason, number in rows
@@ -152,6 +171,9 @@ def _record(connection: Connection, result: Audit, rows: list[tuple[str, str, st
         "taken_over": result.taken_over,  # the column grows afterwards; the counts beside it do not
         "elsewhere": [one.as_json() for one in result.elsewhere],
     }
+
+
+def _record(connection: Connection, result: Audit, figures: Mapping[str, Any], *, state: str) -> None:
     execute(
         connection,
         "audit/close_run",

@@ -42,6 +42,9 @@ SOURCE_FIELDS: Final = (*REQUIRED_FIELDS, *OTHER_FIELDS, *PERSONAL_FIELDS)
 RULE_COLUMNS: Final = (*SOURCE_FIELDS, "event_name")  # what an expectation of a pipeline file may be about
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_SOUNDS_LOST: Final = re.compile(
+    r"(?:^|[\W_])(?:lost|disqualified|unqualified|junk|spam|dead)(?:$|[\W_])", re.IGNORECASE
+)
 _TAKEN_NAMES: Final = {"erase"}  # dags/crm_to_meta_erase.py has that DAG id
 
 
@@ -381,7 +384,13 @@ class Pipeline(_Section):
     stages: dict[str, str] = Field(
         min_length=1,
         description="`CRM stage: event name`. Do not change the spelling of an event name later: "
-        "Meta tells events apart by it.",
+        "Meta tells events apart by it. The report shows the stages in this order, so write the earliest first.",
+    )
+    lost_stages: tuple[str, ...] | None = Field(
+        default=None,
+        description="Stages of `stages` that end a lead's way without a sale. The report shows them beside the funnel; "
+        "they are sent like any other. Without the key: those whose name has the word lost, disqualified, "
+        "unqualified, junk, spam or dead.",
     )
     unmapped_stages: Literal["quarantine", "skip", "fail"] = Field(
         default="quarantine",
@@ -438,6 +447,12 @@ class Pipeline(_Section):
         return stages
 
     @model_validator(mode="after")
+    def _know_their_lost_stages(self) -> Self:
+        if unknown := sorted(set(self.lost_stages or ()) - set(self.stages)):
+            raise ValueError(f"lost_stages: {unknown[0]!r} is not under `stages`; write it as it is written there")
+        return self
+
+    @model_validator(mode="after")
     def _outlive_a_request(self) -> Self:
         needed_s = self.delivery.timeout_seconds + LONGEST_WAIT_IN_TASK_S + _CONNECT_MARGIN_S
         if self.lease_minutes * 60 < needed_s:
@@ -450,6 +465,13 @@ class Pipeline(_Section):
     def zone(self) -> ZoneInfo:
         """Return the time zone that defines where a day begins."""
         return ZoneInfo(self.time_zone)
+
+    @property
+    def stages_off_the_way(self) -> frozenset[str]:
+        """Return the stages that are no step on the way to a sale."""
+        if self.lost_stages is not None:
+            return frozenset(self.lost_stages)
+        return frozenset(stage for stage, name in self.stages.items() if _SOUNDS_LOST.search(f"{stage} {name}"))
 
     @property
     def dag_id(self) -> str:

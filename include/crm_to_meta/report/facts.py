@@ -9,9 +9,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from crm_to_meta.audit.elsewhere import Elsewhere
+from crm_to_meta.audit.step import count_leads
 from crm_to_meta.errors import ConfigurationError
 from crm_to_meta.models import Mode, Reason, Status
-from crm_to_meta.warehouse import Connection, Cursor, execute
+from crm_to_meta.report.rows import ListedRows, list_rows
+from crm_to_meta.warehouse import Connection, Cursor, execute, one_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +46,7 @@ class Run:
     lease_until: datetime
     stop_reason: str | None
     extracted: int
+    staged: int
     held: int
     taken_over: int
     timings: Mapping[str, float]
@@ -55,6 +58,22 @@ class Run:
     def is_audited(self) -> bool:
         """Whether the audit has closed the run. A run that starts again is open again."""
         return self.state in {"succeeded", "failed"}
+
+
+class MappedStage(NamedTuple):
+    """A stage of the pipeline file, with the name of its event. Lost stages are no step on the way to a sale."""
+
+    stage: str
+    event_name: str
+    is_lost: bool
+
+
+class Leads(NamedTuple):
+    """The leads of a stage by Meta's lead id: all, and those with a delivered event; and the rows without that id."""
+
+    leads: int
+    delivered: int
+    without_id: int
 
 
 class QualityRule(NamedTuple):
@@ -134,6 +153,7 @@ class PastRun(NamedTuple):
 
     run_key: str
     window_end: datetime
+    is_sweep: bool
     extracted: int
     delivered: int
     ready: int
@@ -143,14 +163,22 @@ class PastRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything that the page shows."""
+    """Everything that the page shows.
+
+    `accepted` are the rows that passed the contract; of them, `held_back_late` had no identifier that transform could
+    use. `listed_rows` are those that the ledger still has with this run.
+    """
 
     run: Run
     counts: Mapping[Status, int]
     by_stage: StageCounts
     by_reason: Mapping[str, int]
+    stages: Sequence[MappedStage]
+    leads: Mapping[str, Leads]
+    listed_rows: Mapping[str, ListedRows]
     fields: Mapping[str, Mapping[str, int]]
     accepted: int
+    held_back_late: int
     rules: Sequence[QualityRule]
     outcomes: Sequence[Outcome]
     answers: Sequence[MetaAnswer]
@@ -172,6 +200,16 @@ class Facts:
         in_requests = sum(found.events for found in self.outcomes if found.outcome == "delivered")
         in_ledger = self.counts[Status.DELIVERED] - self.by_reason.get(Reason.SETTLED_BY_HAND, 0)
         return self.run.mode is Mode.LIVE and in_requests != in_ledger
+
+    @property
+    def left_behind(self) -> int:
+        """Rows that an earlier run left pending and that became too old: expired in the ledger, without a new look."""
+        return min(max(self.run.extracted - self.run.staged, 0), self.by_reason.get(Reason.EVENT_TOO_OLD, 0))
+
+    @property
+    def unusable(self) -> int:
+        """Quarantined rows that passed the contract, and whose identifiers transform then could not use."""
+        return min(self.held_back_late, self.by_reason.get(Reason.NO_IDENTIFIER, 0))
 
     @property
     def handed_over(self) -> int:
@@ -209,6 +247,7 @@ def read_facts(connection: Connection, run_key: str) -> Facts:
     else:
         counts, by_stage, by_reason = _count_so_far(connection, run)
         per_field = _single(execute(connection, "audit/sum_fields", scope)) or {}
+    accepted, held_back_late = one_row(execute(connection, "report/count_accepted", scope))
     past_runs = [PastRun(*found) for found in execute(connection, "report/list_runs", latest)]
     shown_runs = {"run_keys": [past.run_key for past in past_runs]}
     return Facts(
@@ -216,8 +255,15 @@ def read_facts(connection: Connection, run_key: str) -> Facts:
         counts=counts,
         by_stage=by_stage,
         by_reason=by_reason,
+        stages=[MappedStage(**kept) for kept in _single(execute(connection, "report/find_stages", scope)) or ()],
+        leads={
+            stage: Leads(found["all"], found["delivered"], found["unknown"])
+            for stage, found in _leads_of(connection, run, figures).items()
+        },
+        listed_rows=list_rows(connection, run_key, by_reason) if run.mode is Mode.LIVE and by_reason else {},
         fields=per_field,
-        accepted=int(_single(execute(connection, "report/count_accepted", scope))),
+        accepted=int(accepted),
+        held_back_late=int(held_back_late),
         rules=[QualityRule(*found) for found in execute(connection, "report/list_quality", scope)],
         outcomes=[Outcome(*found) for found in execute(connection, "report/count_outcomes", scope)],
         answers=[MetaAnswer(*found) for found in execute(connection, "report/count_answers", scope)],
@@ -262,6 +308,13 @@ def _count_so_far(connection: Connection, run: Run) -> tuple[dict[Status, int], 
         if reason:
             by_reason[reason] = by_reason.get(reason, 0) + number
     return counts, by_stage, by_reason
+
+
+def _leads_of(connection: Connection, run: Run, figures: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
+    """Return the leads by stage. An audit of an older version counted none; by now, its rows may have moved on."""
+    if run.is_audited or run.mode is not Mode.LIVE:
+        return figures.get("leads", {})  # type: ignore[no-any-return] # as audit wrote it down
+    return count_leads(connection, run.run_key)
 
 
 def _stages_of(figures: Mapping[str, Mapping[str, int]]) -> StageCounts:

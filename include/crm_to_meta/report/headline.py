@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crm_to_meta.audit.elsewhere import describe_elsewhere
@@ -19,11 +20,20 @@ MAX_WARNINGS: Final = 3
 NEEDS_A_LOOK: Final = (Status.QUARANTINED, Status.REJECTED)
 
 
+class Tone(StrEnum):
+    """How urgent something is. It has a colour, a shape and a word on the page."""
+
+    ALARM = "alarm"  # nothing goes on before somebody acts
+    ATTENTION = "attention"  # somebody should look
+    NOTE = "note"  # good to know
+
+
 class Notice(NamedTuple):
     """Something that the reader needs to know before the details."""
 
     title: str
     text: str
+    tone: Tone = Tone.NOTE
 
 
 def headline_of(facts: Facts) -> str:
@@ -46,7 +56,7 @@ def notices_of(facts: Facts) -> list[Notice]:
         _failure_notice(facts),
         _warning_notice(facts),
         _held_notice(facts),
-        *(Notice("With another run", text) for text in describe_elsewhere(facts.elsewhere)),
+        *(Notice("With another run", text, Tone.ATTENTION) for text in describe_elsewhere(facts.elsewhere)),
     ]
     return [notice for notice in found if notice]
 
@@ -74,6 +84,19 @@ def moment_in_words(moment: datetime) -> str:
     """Return a moment in UTC, to the minute."""
     moment = moment.astimezone(UTC)
     return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
+
+
+def tone_of(facts: Facts) -> Tone | None:
+    """Return how urgent the state of the run is; None where it ended well."""
+    match facts.run.state:
+        case "succeeded":
+            return None
+        case "failed":
+            return Tone.ALARM
+        case "abandoned":
+            return Tone.ATTENTION
+        case _:
+            return Tone.ATTENTION if facts.run.lease_until < facts.run.read_at else Tone.NOTE
 
 
 def refused_rule(facts: Facts) -> QualityRule | None:
@@ -203,7 +226,7 @@ def _state_notice(facts: Facts) -> Notice | None:
     run = facts.run
     if run.state == "abandoned":
         text = "The run was cleared, or its worker died. A later run takes over what it left open."
-        return Notice("Given up", text)
+        return Notice("Given up", text, Tone.ATTENTION)
     if run.state != "running":
         return None
     if run.lease_until < run.read_at:
@@ -211,7 +234,7 @@ def _state_notice(facts: Facts) -> Notice | None:
             f"This run should have reported by {moment_in_words(run.lease_until)} and has not. Its worker has probably "
             "died. Nothing is lost: the next run takes over what is left."
         )
-        return Notice("No sign of life", text)
+        return Notice("No sign of life", text, Tone.ATTENTION)
     return Notice("Still running", f"These counts are from {moment_in_words(run.read_at)}. Open the page again later.")
 
 
@@ -220,20 +243,20 @@ def _failure_notice(facts: Facts) -> Notice | None:
     run = facts.run
     if run.stop_reason:
         why = explain_stop(run.stop_reason)
-        return Notice(f"What to do about {run.stop_reason}", f"{why.remedy} No event is at fault.")
+        return Notice(f"What to do about {run.stop_reason}", f"{why.remedy} No event is at fault.", Tone.ALARM)
     if rule := refused_rule(facts):
         here = rule.observed or counted(rule.failed, "row breaks it", "rows break it")
         text = (
             f"The contract says: {rule.description}. Here: {here}. {explain_reason(rule.reason).remedy} "
             "Then clear this run: nothing was sent, and nothing is lost."
         )
-        return Notice("The data contract refused the batch", text)
+        return Notice("The data contract refused the batch", text, Tone.ALARM)
     if run.is_audited and facts.uncounted:
         text = (
             f"{run.extracted:,} stage changes were picked, but the statuses add up to {sum(facts.counts.values()):,}. "
             "This is a defect in crm-to-meta: please report it with the run's key."
         )
-        return Notice("The counts do not add up", text)
+        return Notice("The counts do not add up", text, Tone.ALARM)
     left = facts.counts[Status.PENDING] + facts.counts[Status.IN_DOUBT]
     is_left_elsewhere = facts.elsewhere and not left and not facts.differs_from_requests
     if run.state != "failed" or is_left_elsewhere:  # other notices explain these
@@ -241,7 +264,7 @@ def _failure_notice(facts: Facts) -> Notice | None:
     if left and run.mode is not Mode.PREVIEW:
         return _unfinished_notice(facts, left)
     text = "The audit found that the ledger and the requests differ. This is a defect in crm-to-meta: please report it."
-    return Notice("A check failed", text)
+    return Notice("A check failed", text, Tone.ALARM)
 
 
 def _unfinished_notice(facts: Facts, left: int) -> Notice:
@@ -252,7 +275,7 @@ def _unfinished_notice(facts: Facts, left: int) -> Notice:
         f"{counted(left, 'event is', 'events are')} still open. The log of the failed task in "
         "Airflow says what to fix. Then clear that task, or let the next run send them."
     )
-    return Notice("Not finished", text)
+    return Notice("Not finished", text, Tone.ALARM)
 
 
 def _warning_notice(facts: Facts) -> Notice | None:
@@ -262,7 +285,8 @@ def _warning_notice(facts: Facts) -> Notice | None:
     texts = [oddity_of(rule) for rule in warned[:MAX_WARNINGS]]
     if len(warned) > MAX_WARNINGS:
         texts.append(f"{len(warned) - MAX_WARNINGS:,} more are below.")
-    return Notice("The batch looks odd", " ".join([*texts, 'The section "The data contract" says what to do.']))
+    texts.append('The section "The data contract" says what to do.')
+    return Notice("The batch looks odd", " ".join(texts), Tone.ATTENTION)
 
 
 def _held_notice(facts: Facts) -> Notice | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crm_to_meta.models import Mode, Status
 from crm_to_meta.report.headline import unbuilt_count
+from crm_to_meta.report.layout import number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 FEWEST_SLOTS: Final = 14  # keeps the column of a single run narrow
 COLUMN_SHARE: Final = 0.62  # a column's part of its slot; the rest is a gap
 SHORTEST_SPARK: Final = 12.0  # percent
+SHARE_WITHOUT_DECIMAL: Final = 0.1  # a change of 10% or more has no decimal
+YEAR_LENGTH: Final = 4
+MINUS: Final = "\u2212"
 LOWEST_COLUMN: Final = 2.0  # percent: a small number must remain visible
 
 
@@ -34,13 +38,23 @@ class Column(NamedTuple):
     height: float
 
 
+class Change(NamedTuple):
+    """What is different from the run before. `direction` is up, down or same."""
+
+    text: str
+    direction: str
+
+
 class Chart(NamedTuple):
-    """One measure over the last runs."""
+    """One measure over the last runs. `is_worry` marks one that counts what needs a look."""
 
     name: str
     meaning: str
     latest: str
+    is_above_zero: bool
     highest: str
+    change: Change | None
+    is_worry: bool
     columns: list[Column]
 
 
@@ -72,7 +86,6 @@ class Trend:
     slot_width: float
     first_day: str
     last_day: str
-    last_x: float
 
 
 def trend_of(facts: Facts) -> Trend:
@@ -81,30 +94,23 @@ def trend_of(facts: Facts) -> Trend:
     rows = [_row_of(run, is_preview=facts.run.mode is Mode.PREVIEW) for run in runs]
     slots = max(len(rows), FEWEST_SLOTS)
     sent = "Ready" if facts.run.mode is Mode.PREVIEW else "Delivered"
-    measures: list[tuple[str, str, list[float], list[str]]] = [
-        (sent, "events", [row.delivered for row in rows], [f"{row.delivered:,}" for row in rows]),
-        (
-            "Need a look",
-            "quarantined or rejected",
-            [row.need_a_look for row in rows],
-            [f"{row.need_a_look:,}" for row in rows],
-        ),
-        (
-            "Share quarantined",
-            "of the rows picked",
-            [row.quarantined_share for row in rows],
-            [f"{row.quarantined_share:.1%}" for row in rows],
+    former = _run_before(facts)
+    before = _row_of(former, is_preview=facts.run.mode is Mode.PREVIEW) if former else None
+    width = 100 / slots
+    charts = [
+        _chart(_Measure(sent, "events", "delivered"), rows, before, width),
+        _chart(_Measure("Need a look", "quarantined or rejected", "need_a_look", is_worry=True), rows, before, width),
+        _chart(
+            _Measure("Share quarantined", "of the rows picked", "quarantined_share", is_worry=True), rows, before, width
         ),
     ]
-    width = 100 / slots
     return Trend(
-        charts=[_chart(name, meaning, values, texts, rows, width) for name, meaning, values, texts in measures],
+        charts=charts,
         rows=rows[::-1],
         empty_slots=[number * width for number in range(len(rows), slots)],
         slot_width=width * COLUMN_SHARE,
         first_day=rows[0].day,
         last_day=rows[-1].day,
-        last_x=(len(rows) - 1) * width + width * COLUMN_SHARE,
     )
 
 
@@ -135,9 +141,31 @@ def _sparkline(shares: Mapping[int, float], runs: Sequence[PastRun], width: floa
     return Sparkline(f"broken in {broken} of {len(shares)} runs, by at most {max(shares.values()):.1%}", columns)
 
 
-def _chart(
-    name: str, meaning: str, values: Sequence[float], texts: Sequence[str], rows: Sequence[TrendRow], width: float
-) -> Chart:
+class _Measure(NamedTuple):
+    """What a chart shows: a field of `TrendRow`, a count or a share."""
+
+    name: str
+    meaning: str
+    field: str
+    is_worry: bool = False
+
+    def of(self, row: TrendRow) -> float:
+        """Return the number of a run."""
+        return float(getattr(row, self.field))
+
+    def write(self, row: TrendRow) -> str:
+        """Return the number of a run as text."""
+        value = getattr(row, self.field)
+        return percent(value) if self.is_share else number(value)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share, which changes by points and not by percent."""
+        return self.field.endswith("_share")
+
+
+def _chart(measure: _Measure, rows: Sequence[TrendRow], before: TrendRow | None, width: float) -> Chart:
+    values, texts = [measure.of(row) for row in rows], [measure.write(row) for row in rows]
     highest = max(values)
     heights = [max(LOWEST_COLUMN, value / highest * 100) if value else 0 for value in values]
     columns = [
@@ -153,7 +181,40 @@ def _chart(
         )
         for position, (row, text, height) in enumerate(zip(rows, texts, heights, strict=True))
     ]
-    return Chart(name, meaning, texts[-1], texts[list(values).index(highest)], columns)
+    change = _change_of(measure, rows[-1], before) if before else None
+    most = texts[values.index(highest)]
+    return Chart(measure.name, measure.meaning, texts[-1], values[-1] > 0, most, change, measure.is_worry, columns)
+
+
+def _run_before(facts: Facts) -> PastRun | None:
+    """Return the run to compare with: the latest one of an earlier window that was as wide, by its biggest pass.
+
+    None for a run that is not closed, and for one of a window that another run has delivered from: it found the rest.
+    """
+    shown = facts.run
+    others = [run for run in facts.past_runs if run.run_key != shown.run_key and run.is_sweep == shown.is_sweep]
+    is_repeated = any(run.window_end == shown.window_end and run.delivered + run.ready for run in others)
+    if not shown.is_audited or is_repeated:
+        return None
+    earlier = [run for run in others if run.window_end < shown.window_end]
+    return max(earlier, key=lambda run: (run.window_end, run.extracted), default=None)
+
+
+def _change_of(measure: _Measure, now: TrendRow, before: TrendRow) -> Change:
+    former, difference = measure.of(before), measure.of(now) - measure.of(before)
+    text = measure.write(before)
+    day = before.day.removesuffix(now.day[-YEAR_LENGTH:]).rstrip()  # the year where it is another one
+    if measure.write(now) == text:
+        return Change(f"as in the run of {day}", "same")
+    if measure.is_share:
+        amount = f"{difference * 100:+.1f} points"
+    elif not former:
+        amount = f"{difference:+,.0f}"
+    else:
+        share = difference / former
+        amount = f"{share:+,.0%}" if abs(share) >= SHARE_WITHOUT_DECIMAL else f"{share:+.1%}"
+    direction = "up" if difference > 0 else "down"
+    return Change(f"{amount.replace('-', MINUS)} against the run of {day} ({text})", direction)
 
 
 def _as_shown(facts: Facts, run: PastRun) -> PastRun:

@@ -2,61 +2,38 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crm_to_meta.models import NOT_JUDGED, DropReason, Mode, Reason, Status
 from crm_to_meta.reasons import explain_drop, explain_reason
-from crm_to_meta.report.facts import ALL_STAGES, NO_STAGE, NOT_TRANSFORMED
-from crm_to_meta.report.headline import NEEDS_A_LOOK, listed, oddity_of, unbuilt_count
+from crm_to_meta.report.facts import QualityRule
+from crm_to_meta.report.headline import NEEDS_A_LOOK, counted, listed, oddity_of, refused_rule, unbuilt_count
+from crm_to_meta.report.rows import ListedRows
 from crm_to_meta.report.trend import Sparkline, sparklines_of
 from crm_to_meta.report.words import (
     BATCH_SEVERITY_WORDS,
     FIELD_WORDS,
     HANDED_OVER,
     OWN_REMEDY,
-    PREVIEW_PENDING,
     SEVERITY_WORDS,
-    STATUS_WORDS,
+    STATUS_ORDER,
     STEP_MEANINGS,
     STEPS,
-    TEST_DELIVERED,
     UNBUILT,
     UNCOUNTED_DEFECT,
     UNCOUNTED_WORDS,
     Words,
+    status_words,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crm_to_meta.report.facts import Facts, QualityRule
+    from crm_to_meta.report.facts import Facts
 
-STATUS_ORDER: Final = (
-    Status.DELIVERED,
-    Status.PENDING,
-    Status.IN_DOUBT,
-    Status.QUARANTINED,
-    Status.REJECTED,
-    Status.EXPIRED,
-    Status.SKIPPED,
-)
 THINNEST_SLICE: Final = 1.2  # percent of the bar; thinner slices could not be seen
-MAX_STAGES: Final = 30
-LONGEST_NAME: Final = 60
-STAGE_NOTES: Final = {
-    NO_STAGE: "no stage given",
-    ALL_STAGES: "all stages together",
-    NOT_TRANSFORMED: "not built",
-}
-
 ROW_MARKS: Final = {"critical": ("fail", "Refused"), "warning": ("fail", "Held back"), "info": ("note", "Set aside")}
 BATCH_MARKS: Final = {"critical": ("fail", "Refused"), "warning": ("fail", "Warns"), "info": ("note", "Noted")}
-_LOOKS_PERSONAL: Final = re.compile(
-    r"@|(?:\d[\s()./-]*){7}"
-)  # an address or a phone: a wrong column is mapped to the stage
-HIDDEN_STAGE: Final = "hidden: looks like personal data"
 
 
 class Slice(NamedTuple):
@@ -71,33 +48,19 @@ class Slice(NamedTuple):
     width: float
 
 
-class StageRow(NamedTuple):
-    """The rows of a CRM stage per status. `is_note` marks a name that is not a stage's."""
-
-    name: str
-    is_note: bool
-    cells: list[int]
-    total: int
-    delivered_share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Funnel:
-    """The table of stages and statuses."""
-
-    names: list[str]
-    rows: list[StageRow]
-    totals: list[int]
-    total: int
-
-
 class ReasonRow(NamedTuple):
-    """A reason, the number of rows that have it, and its texts."""
+    """A reason, the number of rows that have it, its texts, and which rows it was.
+
+    `ids_title` is empty where the run keeps no ids; `ids_note` says why some are not listed.
+    """
 
     code: str
     rows: int
     meaning: str
     remedy: str
+    ids: Sequence[str]
+    ids_title: str
+    ids_note: str
 
 
 class FieldRow(NamedTuple):
@@ -117,10 +80,12 @@ class FieldRow(NamedTuple):
 class RuleRow(NamedTuple):
     """A rule of the data contract with its mark.
 
-    `place` is the id of the element that says what to do; empty where there is nothing to do.
+    `held` are the rows of which it is the first rule that they break; None where that is not known. `place` is the id
+    of the element that says what to do; empty where there is nothing to do.
     """
 
     rule: QualityRule
+    held: int | None
     observed: str
     mark: str
     result: str
@@ -153,7 +118,7 @@ def slices_of(facts: Facts) -> list[Slice]:
     unbuilt = unbuilt_count(facts) if facts.run.mode is Mode.PREVIEW else 0
     counts = {**facts.counts, Status.PENDING: facts.counts[Status.PENDING] - unbuilt}
     candidates: list[tuple[str, Words, int]] = [
-        *((status, status_words(facts, status), counts[status]) for status in STATUS_ORDER),
+        *((status, status_words(facts.run.mode, status), counts[status]) for status in STATUS_ORDER),
         ("unbuilt", UNBUILT, unbuilt),
         ("handed_over", HANDED_OVER, facts.handed_over),
         ("uncounted", UNCOUNTED_WORDS.get(facts.run.state, UNCOUNTED_DEFECT), facts.uncounted),
@@ -173,42 +138,11 @@ def absent_statuses(facts: Facts) -> str:
     return listed([str(status).replace("_", " ") for status in STATUS_ORDER if not facts.counts[status]], "or")
 
 
-def status_words(facts: Facts, status: Status) -> Words:
-    """Return the name and meaning of a status in the mode of the run."""
-    if facts.run.mode is Mode.PREVIEW and status is Status.PENDING:
-        return PREVIEW_PENDING
-    if facts.run.mode is Mode.TEST and status is Status.DELIVERED:
-        return TEST_DELIVERED
-    return STATUS_WORDS[status]
-
-
-def funnel_of(facts: Facts) -> Funnel:
-    """Return the stages, the busiest first. Leads pass the early stages first, so that is mostly the funnel's order."""
-    by_name: dict[tuple[bool, str], dict[Status, int]] = {}
-    for stage, per_status in facts.by_stage.items():
-        merged = by_name.setdefault(_shown_stage(stage), {})
-        for status, number in per_status.items():
-            merged[status] = merged.get(status, 0) + number
-    ordered = sorted(by_name.items(), key=lambda item: (item[0][0], -sum(item[1].values()), item[0][1]))
-    kept, others = ordered[:MAX_STAGES], ordered[MAX_STAGES:]
-    if others:
-        rest = {status: sum(per_status.get(status, 0) for _, per_status in others) for status in Status}
-        kept.append(((True, f"{len(others):,} further stages"), rest))
-    statuses = [status for status in STATUS_ORDER if any(per_status.get(status) for _, per_status in kept)]
-    rows = [_stage_row(name, per_status, statuses, is_note=is_note) for (is_note, name), per_status in kept]
-    return Funnel(
-        names=[_column_name(facts, status) for status in statuses],
-        rows=rows,
-        totals=[sum(row.cells[position] for row in rows) for position in range(len(statuses))],
-        total=sum(row.total for row in rows),
-    )
-
-
 def reason_rows_of(facts: Facts) -> tuple[list[ReasonRow], list[ReasonRow]]:
     """Return the reasons that need a look, and those that are only on record; most rows first."""
     on_record = _reasons_on_record(facts)
     found = sorted(facts.by_reason.items(), key=lambda item: (-item[1], item[0]))
-    rows = [ReasonRow(code, count, *_words_of(code, facts)) for code, count in found]
+    rows = [_reason_row(facts, code, count) for code, count in found]
     look = [row for row in rows if row.code not in on_record]
     return look, [row for row in rows if row.code in on_record]
 
@@ -226,13 +160,93 @@ def field_rows_of(facts: Facts) -> tuple[list[FieldRow], int]:
     return [_field_row(field, facts.fields[field], rows_read) for field in (*known, *others) if rows_read], rows_read
 
 
-def rule_rows_of(facts: Facts) -> list[RuleRow]:
-    """Return the rules of the contract with their results in this run and in the last runs."""
-    sparklines = sparklines_of(facts) if len(facts.past_runs) > 1 else {}
-    return [
-        _rule_row(rule, place, sparklines.get((rule.reason, rule.words)), is_explained=rule.reason in facts.by_reason)
-        for place, rule in enumerate(facts.rules)
+def look_sum_of(facts: Facts) -> str:
+    """Return the sum of the rows that need a look, and of those in doubt, in words; empty where there is none."""
+    found = {status: facts.counts[status] for status in NEEDS_A_LOOK if facts.counts[status]}
+    total = sum(found.values())
+    parts = [f"{'all' if number == total else f'{number:,}'} {status}" for status, number in found.items()]
+    look = counted(total, "row needs", "rows need")
+    doubt = counted(facts.counts[Status.IN_DOUBT], "row has", "rows have")
+    sentences = [
+        f"{look} a look: {listed(parts)}." if parts else "",
+        f"{doubt} an unknown outcome." if facts.counts[Status.IN_DOUBT] else "",
     ]
+    return " ".join(filter(None, sentences))
+
+
+def rule_rows_of(facts: Facts) -> list[RuleRow]:
+    """Return the rules of the contract with their results in this run and in the last runs.
+
+    Below the rules about rows stands what the contract cannot see: whether an identifier can be used once it is
+    normalised, which transform finds out.
+    """
+    sparklines = sparklines_of(facts) if len(facts.past_runs) > 1 else {}
+    held = _held_by_reason(facts)
+    rows, is_own_told = [], False
+    for place, rule in enumerate(facts.rules):
+        known = held is not None and not rule.is_about_batch and not (rule.reason == Reason.OWN_RULE and is_own_told)
+        is_own_told = is_own_told or _is_own_row_rule(rule)
+        sparkline = sparklines.get((rule.reason, rule.words))
+        rows.append(
+            _rule_row(
+                rule,
+                place,
+                sparkline,
+                held=held.get(rule.reason, 0) if held is not None and known else None,
+                is_explained=rule.reason in facts.by_reason,
+            )
+        )
+    return rows
+
+
+def late_rule_row_of(facts: Facts) -> RuleRow | None:
+    """Return what transform found out about the identifiers of the rows that passed the contract."""
+    if not facts.accepted:
+        return None
+    late = facts.held_back_late
+    rule = QualityRule(
+        expectation="transform",
+        reason=Reason.NO_IDENTIFIER,
+        description="what identifies the person is usable once it is normalised: checked by transform",
+        severity="warning",
+        checked=facts.accepted,
+        failed=late,
+        success=not late,
+        observed=None,
+    )
+    is_known = _held_by_reason(facts) is not None
+    return _rule_row(rule, 0, None, held=facts.unusable if is_known else None, is_explained=bool(facts.unusable))
+
+
+def quarantine_sum_of(facts: Facts) -> str:
+    """Say who quarantined how many rows, so that the contract's figures and those of the run agree."""
+    quarantined, late = facts.counts[Status.QUARANTINED], facts.unusable
+    if refused_rule(facts) and not quarantined:
+        return "The contract refused all rows, so that none is held back for itself."
+    if not quarantined or not facts.rules:
+        return ""
+    if not late:
+        return f"The contract quarantined {counted(quarantined, 'row', 'rows')}; transform found no other."
+    return (
+        f"The contract quarantined {counted(quarantined - late, 'row', 'rows')}, and transform {late:,} more, since "
+        f"none of their identifiers was usable: {quarantined:,} quarantined in all."
+    )
+
+
+def _held_by_reason(facts: Facts) -> dict[str, int] | None:
+    """Return the rows that the contract held back by their reason, which is the first rule that a row breaks.
+
+    None where rows are not counted yet. Rows that transform held back, and those that expired in the ledger without a
+    new look, are not the contract's.
+    """
+    is_counted = facts.run.is_audited or facts.run.mode is Mode.LIVE
+    if not is_counted or (refused_rule(facts) and not facts.by_reason):
+        return None
+    not_by_contract = {Reason.NO_IDENTIFIER: facts.unusable, Reason.EVENT_TOO_OLD: facts.left_behind}
+    return {
+        code: number - not_by_contract.get(Reason(code), 0) if code in set(Reason) else number
+        for code, number in facts.by_reason.items()
+    }
 
 
 def oddities_of(rows: Sequence[RuleRow]) -> list[Oddity]:
@@ -255,11 +269,6 @@ def step_rows_of(timings: Mapping[str, float]) -> list[StepRow]:
     return [StepRow(name, STEP_MEANINGS.get(name, ""), timings[name], timings[name] / longest * 100) for name in names]
 
 
-def _column_name(facts: Facts, status: Status) -> str:
-    """Return the column's name. In a preview, pending rows are called ready unless some were not built."""
-    return (STATUS_WORDS[status] if unbuilt_count(facts) else status_words(facts, status)).name
-
-
 def _visible_widths(shares: Sequence[float]) -> list[float]:
     """Widen the shares that are too thin to be seen, and narrow the others, so that the sum stays 100."""
     thin = [share for share in shares if share < THINNEST_SLICE]
@@ -267,23 +276,6 @@ def _visible_widths(shares: Sequence[float]) -> list[float]:
         return list(shares)
     room = (100 - len(thin) * THINNEST_SLICE) / (100 - sum(thin))
     return [THINNEST_SLICE if share < THINNEST_SLICE else share * room for share in shares]
-
-
-def _shown_stage(stage: str) -> tuple[bool, str]:
-    """Return whether the name is a note, and the name: cut if long, hidden if it looks personal."""
-    if stage in STAGE_NOTES:
-        return True, STAGE_NOTES[stage]
-    if _LOOKS_PERSONAL.search(stage):
-        return True, HIDDEN_STAGE
-    return False, stage if len(stage) <= LONGEST_NAME else f"{stage[:LONGEST_NAME]}\u2026"
-
-
-def _stage_row(name: str, per_status: Mapping[Status, int], statuses: Sequence[Status], *, is_note: bool) -> StageRow:
-    total = sum(per_status.values())
-    delivered = per_status.get(Status.DELIVERED, 0)
-    return StageRow(
-        name, is_note, [per_status.get(status, 0) for status in statuses], total, delivered / total if total else 0
-    )
 
 
 def _reasons_on_record(facts: Facts) -> set[str]:
@@ -297,6 +289,33 @@ def _words_of(code: str, facts: Facts) -> tuple[str, str]:
     text = explain_reason(code)
     own = [rule.description for rule in facts.rules if rule.failed and _is_own_row_rule(rule) and code == rule.reason]
     return " ".join([text.meaning, *([f"Broken here: {'; '.join(own)}."] if own else [])]), text.remedy
+
+
+def _reason_row(facts: Facts, code: str, count: int) -> ReasonRow:
+    meaning, remedy = _words_of(code, facts)
+    ids, title, note = _ids_of(facts, code, count)
+    return ReasonRow(code, count, meaning, remedy, ids, title, note)
+
+
+def _ids_of(facts: Facts, code: str, count: int) -> tuple[Sequence[str], str, str]:
+    """Return the transition ids of the rows with a reason, what to call the list, and why some rows are not in it."""
+    if facts.run.mode is not Mode.LIVE:
+        return (), "", ""
+    found = facts.listed_rows.get(code, ListedRows((), 0, 0, 0))
+    shown = len(found.ids) + found.hidden
+    title = counted(found.with_id, "transition id", "transition ids")
+    notes = [
+        (
+            found.hidden,
+            "is hidden, since it looks like personal data",
+            "are hidden, since they look like personal data",
+        ),
+        (found.rows - found.with_id, "row has no id", "rows have no id"),
+        (count - found.rows, "row has been taken over or settled since", "rows have been taken over or settled since"),
+    ]
+    note = ". ".join(counted(number, one, many) for number, one, many in notes if number > 0)
+    latest = f"The latest {shown:,} of {title}" if shown < found.with_id else title
+    return found.ids, latest if found.with_id else "", f"{note}." if note else ""
 
 
 def _is_own_row_rule(rule: QualityRule) -> bool:
@@ -322,15 +341,17 @@ def _field_row(field: str, outcomes: Mapping[str, int], rows_read: int) -> Field
     )
 
 
-def _rule_row(rule: QualityRule, place: int, sparkline: Sparkline | None, *, is_explained: bool) -> RuleRow:
+def _rule_row(
+    rule: QualityRule, place: int, sparkline: Sparkline | None, *, held: int | None, is_explained: bool
+) -> RuleRow:
     words = BATCH_SEVERITY_WORDS if rule.is_about_batch else SEVERITY_WORDS
     severity = words.get(rule.severity, Words(rule.severity, ""))
     observed = (rule.observed or "").removeprefix("not judged: ")  # the mark says so
     if rule.success:
         is_judged = rule.checked or (rule.is_about_batch and rule.expectation != NOT_JUDGED)
         mark, result = ("pass", "Holds") if is_judged else ("none", "Not judged" if rule.is_about_batch else "No row")
-        return RuleRow(rule, observed, mark, result, severity, "", sparkline)
+        return RuleRow(rule, held, observed, mark, result, severity, "", sparkline)
     mark, result = (BATCH_MARKS if rule.is_about_batch else ROW_MARKS).get(rule.severity, ("fail", rule.severity))
     explained = f"reason-{rule.reason}" if is_explained and mark == "fail" else ""
     where = f"rule-{place}" if rule.is_about_batch else explained
-    return RuleRow(rule, observed, mark, result, severity, where, sparkline)
+    return RuleRow(rule, held, observed, mark, result, severity, where, sparkline)

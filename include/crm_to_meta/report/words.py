@@ -1,4 +1,4 @@
-"""The texts of the report for statuses, modes, outcomes, fields, severities and steps."""
+"""The texts of the report for statuses (in the order of its charts), modes, outcomes, fields, severities and steps."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ STATUS_WORDS: Final[dict[Status, Words]] = {
     Status.EXPIRED: Words("Expired", "Older than Meta accepts, so it was not sent."),
     Status.SKIPPED: Words("Skipped", "Left out on purpose: the lead opted out, or the pipeline skips the stage."),
 }
+STATUS_ORDER: Final = (
+    Status.DELIVERED,
+    Status.PENDING,
+    Status.IN_DOUBT,
+    Status.QUARANTINED,
+    Status.REJECTED,
+    Status.EXPIRED,
+    Status.SKIPPED,
+)
 PREVIEW_PENDING: Final = Words("Ready", "Built exactly as a live run would send it. Nothing was sent.")
 UNBUILT: Final = Words("Not built", "The run ended before it built events from these rows.")
 TEST_DELIVERED: Final = Words("Delivered", "Meta received it as a test event. The ledger was not changed.")
@@ -110,3 +119,12 @@ STEP_MEANINGS: Final = {
     "load": "sends them to Meta",
     "audit": "counts everything",
 }
+
+
+def status_words(mode: Mode, status: Status) -> Words:
+    """Return the name and meaning of a status in a mode."""
+    if mode is Mode.PREVIEW and status is Status.PENDING:
+        return PREVIEW_PENDING
+    if mode is Mode.TEST and status is Status.DELIVERED:
+        return TEST_DELIVERED
+    return STATUS_WORDS[status]

@@ -1,4 +1,4 @@
-"""Render the page that shows people what arrived, filtered by the query string."""
+"""Render the page that shows people what arrived, filtered by the query string; its frame is that of the report."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from crm_to_meta_demo.meta_stand_in.request_log import NO_CODE, RequestLog
 from crm_to_meta_demo.meta_stand_in.tally import RequestRecord
 
@@ -19,13 +17,7 @@ EVENTS_SHOWN: Final = 25
 REQUESTS_SHOWN: Final = 15
 BARS_SHOWN: Final = 14
 
-_environment = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+FOLDER: Final = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +54,28 @@ class RequestRow:
 
 
 def render_page(request_log: RequestLog, *, event_name: str, test_event_code: str) -> str:
+    from crm_to_meta.report.layout import make_environment  # with all of the report, which takes a second to load
+
     tally = request_log.tally
     chosen = request_log.select(event_name=event_name, test_event_code=test_event_code, newest_first=True)
-    return _environment.get_template("page.html").render(
-        tally=tally,
-        per_name=make_bars(tally.per_event_name, whole=tally.events),
-        per_day=make_day_bars(tally.list_days()),
-        per_identifier=make_bars(tally.per_identifier, whole=tally.events),
-        event_names=sorted(tally.per_event_name),
-        test_event_codes=sorted(tally.per_test_event_code),
-        chosen_name=event_name,
-        chosen_code=test_event_code,
-        no_code=NO_CODE,
-        events=[describe_event(entry) for entry in request_log.read(islice(chosen, EVENTS_SHOWN))],
-        requests=[describe_request(record) for record in reversed(request_log.list_requests(newest=REQUESTS_SHOWN))],
+    return (
+        make_environment(FOLDER)
+        .get_template("page.html")
+        .render(
+            tally=tally,
+            per_name=make_bars(tally.per_event_name, whole=tally.events),
+            per_day=make_day_bars(tally.list_days()),
+            per_identifier=make_bars(tally.per_identifier, whole=tally.events),
+            event_names=sorted(tally.per_event_name),
+            test_event_codes=sorted(tally.per_test_event_code),
+            chosen_name=event_name,
+            chosen_code=test_event_code,
+            no_code=NO_CODE,
+            events=[describe_event(entry) for entry in request_log.read(islice(chosen, EVENTS_SHOWN))],
+            requests=[
+                describe_request(record) for record in reversed(request_log.list_requests(newest=REQUESTS_SHOWN))
+            ],
+        )
     )
 
 
@@ -109,16 +109,16 @@ def describe_event(entry: Mapping[str, Any]) -> EventRow:
 
 def describe_request(record: RequestRecord) -> RequestRow:
     if record.status is None:
-        answer, tone = "connection reset", "bad"
+        answer, tone = "connection reset", "alarm"
     else:
-        answer, tone = record.name_answer(), "good" if record.status == 200 else "bad"
+        answer, tone = record.name_answer(), "good" if record.status == 200 else "alarm"
     notes = [f"planned fault: {record.fault}"] if record.fault else []
     if record.processed_unseen:
         notes.append(f"{record.processed} processed, but the client was not told")
-        tone = "doubt"
+        tone = "attention"
     elif record.status == 200 and record.processed != record.events:
         notes.append(f"only {record.processed} processed")
-        tone = "doubt"
+        tone = "attention"
     return RequestRow(
         number=record.number,
         received_at=shorten_time(record.received_at),

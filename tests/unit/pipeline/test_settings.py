@@ -462,6 +462,35 @@ def test_data_processing_options_that_meta_cannot_follow_are_refused(
     assert said in message
 
 
+# --- Stages beside the way --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stages", "lost"),
+    [
+        ({"new": "Lead", "lost": "Lost", "closed_lost": "No"}, {"lost", "closed_lost"}),
+        ({"new": "Lead", "Verloren": "Disqualified Lead"}, {"Verloren"}),
+        ({"new": "Lead", "lost and found": "Found", "deadline": "Deadline", "ghosted": "Ghost"}, {"lost and found"}),
+    ],
+)
+def test_stages_that_sound_lost_are_beside_the_way(stages: dict[str, str], lost: set[str]) -> None:
+    """Without the key, a stage is taken for lost by whole words of its name, or of its event's name."""
+    assert Pipeline(**{**MINIMAL, "stages": stages}, name="leads").stages_off_the_way == lost
+
+
+def test_the_file_says_which_stages_are_lost() -> None:
+    """With the key, names say nothing; an empty list means that no stage is lost."""
+    settings = {**MINIMAL, "name": "leads", "stages": {"new": "Lead", "lost": "Lost", "weg": "Gone"}}
+
+    assert Pipeline(**settings, lost_stages=["weg"]).stages_off_the_way == {"weg"}
+    assert Pipeline(**settings, lost_stages=[]).stages_off_the_way == frozenset()
+
+
+def test_a_lost_stage_that_is_no_stage_is_refused(folder: Path) -> None:
+    """A name that is not under `stages` would be beside nothing."""
+    assert "lost_stages: 'gone' is not under `stages`" in refusal_of(write(folder, MINIMAL | {"lost_stages": ["gone"]}))
+
+
 # --- Digest -----------------------------------------------------------------------------------------------------------
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -480,6 +509,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "source.event_time_type": {"source": {"event_time_type": "text"}},
     "source.columns": {"source": {"columns": {"email": "e_mail"}}},
     "stages": {"stages": {"new": "Raw Lead"}},
+    "lost_stages": {"lost_stages": ["new"]},
     "unmapped_stages": {"unmapped_stages": "skip"},
     "default_country": {"default_country": "US"},
     "date_of_birth_order": {"date_of_birth_order": "day_first"},

@@ -2,18 +2,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 
 from crm_to_meta.meta.answers import Action
 from crm_to_meta.models import Mode, Status
 from crm_to_meta.report.headline import DASH, counted, listed, window_in_words
-from crm_to_meta.report.page import TEMPLATES_FOLDER, duration, number, percent, prose
+from crm_to_meta.report.layout import TEMPLATES_FOLDER, duration, number, percent, prose
 from crm_to_meta.report.words import MODE_WORDS, STATUS_WORDS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def at(text: str) -> datetime:
@@ -101,30 +97,61 @@ def test_every_pattern_of_a_bar_is_drawn() -> None:
     """Each pattern in the styles is defined on the page, and each status has a fill of its own."""
     css = (TEMPLATES_FOLDER / "report.css").read_text()
     patterns = set(re.findall(r"url\(#([\w-]+)\)", css))
-    drawn = set(re.findall(r'<pattern id="([\w-]+)"', (TEMPLATES_FOLDER / "report.html").read_text()))
+    drawn = set(re.findall(r'<pattern id="([\w-]+)"', (TEMPLATES_FOLDER / "patterns.html").read_text()))
     fills = [re.search(rf"\.slice-{status} {{ fill: ([^;]+);", css) for status in Status]
 
     assert patterns == drawn
     assert len({fill[1] for fill in fills if fill}) == len(Status)
 
 
+TEXT, GRAPHIC = 4.5, 3.0  # WCAG 2.2 AA
+PAIRS = [
+    ("ink", "paper", 7.0),
+    ("ink", "wash", 7.0),
+    ("muted", "paper", TEXT),
+    ("muted", "wash", TEXT),
+    ("accent", "paper", TEXT),
+    ("accent", "accent-wash", TEXT),
+    ("attention", "paper", TEXT),
+    ("attention", "attention-wash", TEXT),
+    ("ink", "attention-wash", TEXT),
+    ("muted", "attention-wash", TEXT),
+    ("alarm", "paper", TEXT),
+    ("alarm", "alarm-wash", TEXT),
+    ("ink", "alarm-wash", TEXT),
+    ("accent-mid", "paper", GRAPHIC),
+    ("attention-mid", "paper", GRAPHIC),
+    ("attention-mid", "attention-wash", GRAPHIC),
+    ("alarm-mid", "paper", GRAPHIC),
+    ("alarm-mid", "alarm-wash", GRAPHIC),
+    ("grey", "paper", GRAPHIC),
+]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(
-    ("name", "least"),
-    [("ink", 7.0), ("muted", 4.5), ("accent", 4.5), ("accent-mid", 3.0), ("grey", 3.0)],
-)
-def test_contrast_is_accessible(scheme: str, name: str, least: float) -> None:
+@pytest.mark.parametrize(("name", "ground", "least"), PAIRS, ids=[f"{name} on {ground}" for name, ground, _ in PAIRS])
+def test_contrast_is_accessible(scheme: str, name: str, ground: str, least: float) -> None:
     """Text and charts have the contrast that WCAG 2.2 AA requires: 4.5 for text, 3 for graphics."""
-    blocks = list(color_blocks((TEMPLATES_FOLDER / "report.css").read_text()))
-    colors = blocks[0] if scheme == "light" else {**blocks[0], **blocks[1]}
+    colors = colors_of(scheme)
 
-    assert contrast(colors[name], colors["paper"]) >= least
+    assert contrast(colors[name], colors[ground]) >= least
 
 
-def color_blocks(css: str) -> Iterator[dict[str, str]]:
-    """Return the colours of each `:root` rule, in order: light, dark, print."""
-    for block in re.findall(r":root {(.*?)}", css, re.DOTALL):
-        yield dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", block))
+def test_every_colour_follows_the_scheme() -> None:
+    """A page around this one may choose light or dark by `color-scheme`: no colour is fixed or asks the system."""
+    styles = "".join((TEMPLATES_FOLDER / name).read_text() for name in ("base.css", "report.css"))
+    outside = re.sub(r"light-dark\([^)]*\)", "", styles.split("@media print")[0])
+
+    assert "prefers-color-scheme" not in styles
+    assert re.findall(r"#[0-9a-f]{3,8}\b", outside.replace("url(#", "")) == []
+    assert colors_of("light").keys() == colors_of("dark").keys()
+
+
+def colors_of(scheme: str) -> dict[str, str]:
+    """Return the colours of a scheme by name."""
+    css = (TEMPLATES_FOLDER / "base.css").read_text()
+    pairs = re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);", css)
+    return {name: light if scheme == "light" else dark for name, light, dark in pairs}
 
 
 def contrast(first: str, second: str) -> float:

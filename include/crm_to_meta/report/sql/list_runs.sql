@@ -1,5 +1,5 @@
 -- This run and the audited ones before it, of the same pipeline and mode; the newest first.
-SELECT known.run_key, known.window_end, known.extracted, known.delivered,
+SELECT known.run_key, known.window_end, known.is_sweep, known.extracted, known.delivered,
     known.pending - coalesce((known.figures -> 'by_stage' -> '(not transformed)' ->> 'pending')::bigint, 0) AS ready,
     known.rejected, known.quarantined
 FROM capi.run AS shown
