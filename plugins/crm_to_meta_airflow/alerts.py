@@ -66,7 +66,7 @@ def tell_failure(pipeline: Pipeline, context: Mapping[str, Any]) -> None:
         return
     from crm_to_meta_airflow.outcome import describe_handed_over
 
-    what = describe_handed_over(_pull_handed_over(context)) or "no task says why; see its log"
+    what = describe_handed_over(_pull_handed_over(context)) or "the log of its failed task says why"
     headline = f"{pipeline.name} failed: {what}."
     _notify(pipeline, pipeline.alerts.on_failure, context, headline, run_id=_run_id_of(context))
 

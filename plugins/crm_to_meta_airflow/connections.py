@@ -92,7 +92,7 @@ def _connection(connection_id: str) -> AirflowConnection:
     if not connection.conn_type:
         raise ConfigurationError(
             f"{where} has no type, or its text ({variable}, or that of a secrets backend) is neither JSON nor a URL; "
-            "give it a `conn_type`: postgres for a warehouse, generic for Meta."
+            "give it a `conn_type`: postgres for a warehouse, meta_capi or generic for Meta."
         )
     if connection.extra and (problem := _explain_json(connection.extra)):
         raise ConfigurationError(f"{where}: its extra cannot be read: {problem}.")
