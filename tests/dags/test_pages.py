@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -36,6 +38,7 @@ PAGES: Final = (
     f"/dags/{DAG_ID}",
     f"/dags/{DAG_ID}/runs/{RUN_ID}",
     f"/dags/{DAG_ID}/reports/{RUN_KEY}",
+    f"/dags/{DAG_ID}/reports/{RUN_KEY}/rows.csv",
     "/static/pages.css",
     "/static/pages.js",
     "/static/card.js",
@@ -63,13 +66,14 @@ def capi(
 def add_run(warehouse: Connection, *, run_key: str = RUN_KEY, pipeline: str = PIPELINE, stage: str = "new") -> None:
     """Put a run on record that sent three events and got no answer."""
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    figures = {"by_stage": {stage: {"in_doubt": 3}}, "by_reason": {"outcome_unknown": 3}}
     warehouse.execute(
         """
         INSERT INTO capi.run (run_key, pipeline, mode, dag_run_id, run_type, pass_no, window_start, window_end,
             is_sweep, configuration_digest, state, lease_until, extracted, in_doubt, figures, finished_at)
         VALUES (%s, %s, 'live', %s, 'scheduled', 1, %s, %s, true, 'digest', 'failed', now(), 3, 3, %s, now())
         """,
-        [run_key, pipeline, RUN_ID, end - timedelta(days=8), end, json.dumps({"by_stage": {stage: {"in_doubt": 3}}})],
+        [run_key, pipeline, RUN_ID, end - timedelta(days=8), end, json.dumps(figures)],
     )
     warehouse.execute(
         """
@@ -109,6 +113,7 @@ def test_every_route_is_among_these_pages(people: People) -> None:
         "/dags/{dag_id}",
         "/dags/{dag_id}/runs/{run_id}",
         "/dags/{dag_id}/reports/{run_key}",
+        "/dags/{dag_id}/reports/{run_key}/rows.csv",
         "/static/{name}",
     }
     assert {people.get(path, None).status_code for path in ("/docs", "/redoc", "/openapi.json")} == {404}
@@ -147,6 +152,21 @@ def test_no_page_lets_a_script_of_others_in(people: People, capi: Connection) ->
         assert answer.headers["x-content-type-options"] == "nosniff"
         if path.startswith(("/dags", "/static/pages.css")) or path == "/":
             assert not re.search(r"<script(?! src=)|\son[a-z]+=|javascript:", answer.text)
+
+
+def test_rows_behind_the_reasons_are_a_file(people: People, capi: Connection) -> None:
+    """The report leads to the transition ids behind its reasons; the file of another pipeline's run is not given."""
+    add_run(capi, run_key="20261123-5678abcd-1", pipeline="another")
+    report = people.get(f"/dags/{DAG_ID}/reports/{RUN_KEY}")
+    answer = people.get(f"/dags/{DAG_ID}/reports/{RUN_KEY}/rows.csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+
+    assert f'href="{RUN_KEY}/rows.csv"' in report.text
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert f"conversion_leads-{RUN_KEY}.csv" in answer.headers["content-disposition"]
+    assert {row["transition_id"] for row in rows} == {"t-1", "t-2", "t-3"}
+    assert {row["reason"] for row in rows} == {"outcome_unknown"}
+    assert people.get(f"/dags/{DAG_ID}/reports/20261123-5678abcd-1/rows.csv").status_code == 404
 
 
 # What pages say -------------------------------------------------------------------------------------------------------

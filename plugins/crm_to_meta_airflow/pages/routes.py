@@ -1,14 +1,16 @@
-"""The pages to read: overview, a DAG's tab, a run's tab, the report of a pass, and the card's figures."""
+"""The pages to read: overview, a DAG's tab, a run's tab, the report of a pass with its rows, and the card's figures."""
 
 # FastAPI reads annotations when the app is built: what they name is imported for real.
+from collections.abc import Iterator
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 
-from crm_to_meta.report import render_report
+from crm_to_meta.report import render_report, write_reason_csv
 from crm_to_meta.report.pages import render_message, render_overview
 from crm_to_meta.report.passes import find_dag_run
 from crm_to_meta_airflow.pages.access import may_see
@@ -85,8 +87,31 @@ def show_report(dag_id: str, run_key: str) -> HTMLResponse:
     with open_to_read(known.pipeline.connections.warehouse) as connection:
         if find_dag_run(connection, pipeline=known.name, run_key=run_key) is None:
             raise HTTPException(404)
-        page = render_report(connection, run_key)
+        page = render_report(connection, run_key, csv_url=f"{quote(run_key, safe='')}/rows.csv")
     return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
+
+
+@router.get("/dags/{dag_id}/reports/{run_key}/rows.csv", dependencies=[SEES_RUNS])
+def download_rows(dag_id: str, run_key: str) -> StreamingResponse:
+    """Send which rows are behind the reasons of a pass: their transition ids, never a value."""
+    known = find_pipeline(dag_id)
+    if known is None or known.pipeline is None:
+        raise HTTPException(404)
+    connection_id = known.pipeline.connections.warehouse
+    with open_to_read(connection_id) as connection:
+        if find_dag_run(connection, pipeline=known.name, run_key=run_key) is None:
+            raise HTTPException(404)
+    name = f"{known.name}-{run_key}.csv"
+    return StreamingResponse(
+        _stream_rows(connection_id, run_key),
+        media_type="text/csv",
+        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"},
+    )
+
+
+def _stream_rows(connection_id: str, run_key: str) -> Iterator[str]:
+    with open_to_read(connection_id) as connection:
+        yield from write_reason_csv(connection, run_key)
 
 
 def _root(request: Request) -> str:
