@@ -32,17 +32,23 @@ class NoteListener:
     @hookimpl
     def on_dag_run_failed(self, dag_run: DagRun, msg: str) -> None:  # noqa: ARG002 - Airflow's signature
         """Note the figures of a run that failed, or what its first failed task said."""
-        write_note(dag_run)
+        write_note(dag_run, without_words="failed, and no task could say why")
 
 
-def write_note(dag_run: DagRun) -> None:
-    """Put this project's line into the note of a run; what a person wrote stays."""
+def write_note(dag_run: DagRun, *, without_words: str = "") -> None:
+    """Put this project's line into the note of a run; what a person wrote stays.
+
+    Args:
+        dag_run: the run, on a session of Airflow's.
+        without_words: the line where no task has left anything, as after a worker that was killed.
+    """
     if not dag_run.dag_id.startswith(DAG_ID_PREFIX):
         return
     try:
         from crm_to_meta_airflow.outcome import describe_handed_over
 
-        if line := describe_handed_over(_read_handed_over(dag_run)):
+        handed_over = _read_handed_over(dag_run)
+        if line := describe_handed_over(handed_over) if handed_over else without_words:
             note = merge_note(dag_run.note, line)
             if dag_run.dag_run_note is None:
                 dag_run.note = note

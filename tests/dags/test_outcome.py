@@ -105,6 +105,17 @@ def test_that_a_run_without_figures_names_the_first_failed_task(run_dag: Callabl
     assert "crm.lead_stage_transitions" in str(note)
 
 
+def test_that_a_run_without_a_word_says_so(
+    run_dag: Callable[..., Any], airflow_home: AirflowHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is killed, or one that Airflow could not start, leaves nothing; the list does not stay empty."""
+    from crm_to_meta_airflow import short_lines
+
+    monkeypatch.setattr(short_lines, "hand_over_problem", lambda _: None)
+
+    assert note_of(run_dag()) == "Meta: failed, and no task could say why"
+
+
 def test_that_the_asset_event_has_the_counts(
     run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection
 ) -> None:
