@@ -111,11 +111,11 @@ def find_unusable_notifiers(pipeline: Pipeline) -> list[str]:
 
 
 def link_to_run(dag_id: str, run_id: str) -> str:
-    """Return the address of a run's page in Airflow, whole where Airflow knows its own."""
+    """Return the address of a run's tab in Airflow (docs/pages.md), whole where Airflow knows its own."""
     from airflow.sdk.configuration import conf
 
     base_url = str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    return f"{base_url}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+    return f"{base_url}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/plugin/crm_to_meta_run"
 
 
 def _notify(

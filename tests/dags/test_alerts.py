@@ -98,9 +98,10 @@ def test_that_odd_data_is_told_where_it_is_found(
 
     assert run.state == "success"
     assert alert.startswith("watched: the data looks odd. ")
-    assert alert.endswith(f"/dags/{DAG_ID}/runs/{quote(run.run_id, safe='')}")
+    assert alert.endswith(f"/dags/{DAG_ID}/runs/{quote(run.run_id, safe='')}/plugin/crm_to_meta_run")
 
 
+@pytest.mark.thorough
 def test_that_a_failed_run_is_told_once(
     run_watched: Callable[..., Any], told: Callable[[], list[str]], stand_in: StandIn
 ) -> None:
@@ -160,6 +161,7 @@ def test_that_a_failure_is_told_with_figures_and_cause(
     assert alert.startswith(f"watched failed: {what} ")
 
 
+@pytest.mark.thorough
 def test_that_previews_alert_nobody(
     run_watched: Callable[..., Any], told: Callable[[], list[str]], warehouse: Connection
 ) -> None:
@@ -172,6 +174,7 @@ def test_that_previews_alert_nobody(
     assert told() == []
 
 
+@pytest.mark.thorough
 def test_that_alerts_hold_no_value(
     run_watched: Callable[..., Any], told: Callable[[], list[str]], warehouse: Connection
 ) -> None:
@@ -196,7 +199,7 @@ def test_that_a_late_run_is_told(airflow_home: AirflowHome, told: Callable[[], l
     (alert,) = told()
 
     assert alert.startswith("watched is late: the run scheduled__1 is not done 90 minutes after it was due.")
-    assert alert.endswith(f"/dags/{DAG_ID}/runs/scheduled__1")
+    assert alert.endswith(f"/dags/{DAG_ID}/runs/scheduled__1/plugin/crm_to_meta_run")
 
 
 @pytest.mark.parametrize("run_type", ["backfill", "manual", "asset_materialization"])

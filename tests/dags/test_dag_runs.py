@@ -137,6 +137,7 @@ def test_that_an_untouched_form_sends_nothing(
     assert warehouse.execute("SELECT mode, state FROM capi.run").fetchone() == ("preview", "succeeded")
 
 
+@pytest.mark.thorough
 def test_that_a_test_code_alone_means_a_test_run(
     run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection, stand_in: StandIn
 ) -> None:
@@ -148,6 +149,7 @@ def test_that_a_test_code_alone_means_a_test_run(
     assert warehouse.execute("SELECT mode FROM capi.run").fetchone() == ("test",)
 
 
+@pytest.mark.thorough
 def test_that_a_run_without_rows_is_audited(
     run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection, stand_in: StandIn
 ) -> None:
@@ -221,6 +223,7 @@ def test_that_the_audit_fails_only_for_what_it_found(
     assert "DeliveryIncompleteError" not in "".join(capfd.readouterr())
 
 
+@pytest.mark.thorough
 def test_that_a_refused_batch_is_audited(
     run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection, stand_in: StandIn
 ) -> None:

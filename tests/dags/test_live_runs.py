@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crm_to_meta.warehouse import Connection
     from crm_to_meta_demo.embedded_postgres import EmbeddedPostgres
 
-pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.thorough, pytest.mark.airflow, pytest.mark.filterwarnings("ignore")]
 
 DAG_ID: Final = "crm_to_meta_watched"
 SOURCE: Final = "warehouse/crm.lead_stage_transitions"

@@ -72,6 +72,7 @@ def test_that_the_note_of_a_run_says_what_it_came_to(
     assert [value for value in personal_values(sample) if value in note] == []
 
 
+@pytest.mark.thorough
 def test_that_a_preview_says_so(run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection) -> None:
     """Nobody takes the figures of a preview for delivered events."""
     run = run_dag(mode="preview")
@@ -116,6 +117,7 @@ def test_that_a_run_without_a_word_says_so(
     assert note_of(run_dag()) == "Meta: failed, and no task could say why"
 
 
+@pytest.mark.thorough
 def test_that_the_asset_event_has_the_counts(
     run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection
 ) -> None:
@@ -132,6 +134,7 @@ def test_that_the_asset_event_has_the_counts(
     assert asset_events(run_dag()) == []  # a second run has nothing to send
 
 
+@pytest.mark.thorough
 def test_that_metrics_count_what_was_sent(
     run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +181,7 @@ def test_that_a_persons_note_stays(airflow_home: AirflowHome, before: str | None
     assert merge_note(before, "new") == after
 
 
+@pytest.mark.thorough
 def test_that_a_person_stays_the_author_of_a_note(
     run_dag: Callable[..., Any], airflow_home: AirflowHome, sample: list[Any]
 ) -> None:

@@ -365,6 +365,7 @@ def test_decision_is_about_runs_of_that_dag(people: People, capi: Connection, tm
 # The payload of a preview ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_preview_shows_the_payload(people: People, warehouse: Connection, run_dag: Callable[..., Any]) -> None:
     """Events as they would be sent, what was left out and why, a curl command without the token; no click id."""
     raw_click = "fb.1.1758000000000.IwAR2F4-dbP0l7Mn1IawQQGCINEz7PYXQvwjNwB_qa2ofrHyiLjcbCRxTDMgk"
