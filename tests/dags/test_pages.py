@@ -393,3 +393,20 @@ def test_preview_shows_the_payload(people: People, warehouse: Connection, run_da
     assert "curl -X POST" in page
     assert "$META_ACCESS_TOKEN" in page
     assert not [value for value in (raw_click, "jane1@", "not a phone", "stand-in-token") if value in page]
+
+
+def test_run_without_a_token_is_open_at_once(
+    people: People, capi: Connection, run_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that fails before it has recorded anything is on the overview, by what Airflow knows, and on its tab."""
+    extra = {"dataset_id": "1", "crm_name": "CRM"}
+    monkeypatch.setenv("AIRFLOW_CONN_META_CAPI", json.dumps({"conn_type": "generic", "extra": extra}))
+
+    run = run_dag(mode="live")
+    page = people.get(f"/dags/{DAG_ID}").text
+
+    assert run.state == "failed"
+    assert "The newest run failed before it had recorded anything" in page
+    assert f'data-airflow="dags/{DAG_ID}/runs/{run.run_id.replace("+", "%2B").replace(":", "%3A")}"' in page
+    assert "<dt>Next run</dt>" in page
+    assert "failed before it had recorded anything" in people.get(f"/dags/{DAG_ID}/runs/{run.run_id}").text

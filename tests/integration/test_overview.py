@@ -107,6 +107,21 @@ def test_failed_backfill_is_not_made_up_for_by_a_daily_run_that_reaches_less_far
     assert not [problem for problem in problems_of(company).values() if problem.runs]
 
 
+def test_run_that_recorded_nothing_is_told(company: Company) -> None:
+    """What only Airflow knows, a run that failed before extract had recorded it, is open; a run on record is not."""
+    company.record_sound(2)
+    company.run_day(company.facts("on record"))
+
+    found = {
+        run_id: problems_of(company, Schedule(is_paused=False, next_run_at=None, failed_run_id=run_id))
+        for run_id in ("on record", "unknown")
+    }
+
+    assert "unrecorded" not in found["on record"]
+    assert found["unknown"]["unrecorded"].airflow_run_id == "unknown"
+    assert "`extract`" in found["unknown"]["unrecorded"].text
+
+
 def test_silent_run_is_told(company: Company) -> None:
     """A run whose lease ended without a word is told, with when it was due."""
     company.record_sound(5)

@@ -19,7 +19,7 @@ from crm_to_meta.report.headline import headline_of, window_in_words
 from crm_to_meta.warehouse import Connection, execute, one_row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from crm_to_meta.pipeline.settings import Pipeline
 
@@ -87,7 +87,10 @@ class LatestRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Everything that the overview shows about a pipeline. `days` are the last thirty, the oldest first."""
+    """Everything that the overview shows about a pipeline.
+
+    `days` are the last thirty, the oldest first; `dag_runs` are the ids of those that have recorded something in them.
+    """
 
     pipeline: Pipeline
     read_at: datetime
@@ -101,6 +104,7 @@ class Overview:
     held_back: Sequence[HeldBack]
     doubts: Sequence[RunInDoubt]
     decisions: Sequence[SettledDoubts]
+    dag_runs: Collection[str]
     lacks_migrations: bool
 
 
@@ -151,6 +155,7 @@ def _read(connection: Connection, pipeline: Pipeline, now: datetime) -> Overview
         ],
         doubts=list_doubts(connection, pipeline=pipeline.name) or [],
         decisions=list_decisions(connection, pipeline=pipeline.name),
+        dag_runs={run_id for (run_id,) in execute(connection, "report/overview_list_dag_runs", {**scope, **last_days})},
         lacks_migrations=bool(missing_migrations(connection)),
     )
 

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from crm_to_meta.report.headline import moment_in_words, window_in_words
 from crm_to_meta.report.open_doubts import Doubt, find_doubts
 from crm_to_meta.report.page import number, prose
-from crm_to_meta.report.problems import Problem, Schedule, age_in_words, find_problems
+from crm_to_meta.report.problems import Problem, Schedule, age_in_words, find_problems, find_unrecorded
 from crm_to_meta.report.strip import GROUP_NAMES, Strip, strip_of
 from crm_to_meta.report.words import MODE_WORDS, STATE_NAMES, STATUS_WORDS
 
@@ -46,7 +46,9 @@ class PipelineCard:
     @property
     def problems(self) -> list[Problem]:
         """Return what is open."""
-        return find_problems(self.overview, self.schedule) if self.overview else []
+        if self.overview is None:
+            return [] if self.trouble else list(find_unrecorded((), self.schedule))
+        return find_problems(self.overview, self.schedule)
 
     @property
     def doubts(self) -> list[Doubt]:

@@ -11,7 +11,7 @@ from crm_to_meta.reasons import explain_reason, explain_stop
 from crm_to_meta.report.headline import counted, moment_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
     from crm_to_meta.report.overview import HeldBack, OpenRun, Overview, Waiting
@@ -36,6 +36,7 @@ class Problem(NamedTuple):
     """Something that a person should know or do.
 
     `runs` are the DAG runs that it is about, the newest first, and `parts` its reasons, the most frequent first.
+    `airflow_run_id` is a DAG run that only Airflow knows.
     `weight` is "act" where events may be lost unless somebody acts, and "look" for the rest.
     """
 
@@ -45,24 +46,35 @@ class Problem(NamedTuple):
     text: str
     runs: Sequence[OpenRun] = ()
     parts: Sequence[Part] = ()
+    airflow_run_id: str = ""
 
 
 class Schedule(NamedTuple):
-    """What Airflow knows about a DAG."""
+    """What Airflow knows about a DAG. `failed_run_id` is that of its newest run that ended, if that one failed."""
 
     is_paused: bool
     next_run_at: datetime | None
+    failed_run_id: str | None = None
 
 
 def find_problems(overview: Overview, schedule: Schedule | None) -> list[Problem]:
     """Return what is open, the most urgent first. Events in doubt are in `open_doubts`."""
     return [
+        *find_unrecorded(overview.dag_runs, schedule),
         *_find_failed(overview),
         *_find_silent(overview.open_runs),
         *_find_waiting(overview, schedule),
         *_find_delay(overview, schedule),
         *_find_held_back(overview.held_back),
     ]
+
+
+def find_unrecorded(dag_runs: Collection[str], schedule: Schedule | None) -> Iterator[Problem]:
+    """Yield that the newest run failed before it had recorded anything, such as for want of a token."""
+    if schedule and schedule.failed_run_id and schedule.failed_run_id not in dag_runs:
+        text = "Nothing was sent. The log of its task `extract` says why and what to do. Then clear the run."
+        title = "The newest run failed before it had recorded anything"
+        yield Problem("unrecorded", "act", title, text, airflow_run_id=schedule.failed_run_id)
 
 
 def age_in_words(age: timedelta) -> str:
