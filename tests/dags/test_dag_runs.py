@@ -312,7 +312,7 @@ def test_that_a_missing_connection_is_told_in_a_sentence(
     run = run_dag()
 
     assert run.state == "failed"
-    assert "There is no Airflow connection `meta_capi`; add it" in "".join(capfd.readouterr())
+    assert "There is no Airflow connection `meta_capi`;\nadd it" in "".join(capfd.readouterr())
     assert stand_in.stats()["requests"] == 0
 
 

@@ -360,7 +360,7 @@ def test_csv_has_the_rows_behind_each_reason(sample: Sample) -> None:
     lines = list(csv.reader(write_reason_csv(sample.warehouse, sample.run["run_key"])))
     by_reason = Counter(line[2] for line in lines[1:])
     text = "\n".join(write_reason_csv(sample.warehouse, sample.run["run_key"]))
-    values = personal_values(build_transitions(sample.today.date(), leads=LEADS))
+    values = personal_values(build_transitions(TODAY.date(), leads=LEADS))
 
     assert lines[0] == ["transition_id", "status", "reason", "stage", "run_key"]
     assert by_reason == sample.run["figures"]["by_reason"]

@@ -51,15 +51,19 @@ def find_calls_in(path: Path) -> list[Call]:
     """Return the calls in one file."""
     calls = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "execute":
-            name = node.args[1] if len(node.args) > 1 else None
-            calls.append(
-                Call(
-                    place=f"{path.relative_to(PROJECT_FOLDER)}:{node.lineno}",
-                    statement=name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None,
-                    identifiers=frozenset(keyword.arg for keyword in node.keywords) - {"parameters"},
-                )
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)) or path == WAREHOUSE:
+            continue
+        place_of_name = {"execute": 1, "compose": 0}.get(node.func.id)
+        if place_of_name is None:
+            continue
+        name = node.args[place_of_name] if len(node.args) > place_of_name else None
+        calls.append(
+            Call(
+                place=f"{path.relative_to(PROJECT_FOLDER)}:{node.lineno}",
+                statement=name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None,
+                identifiers=frozenset(keyword.arg for keyword in node.keywords) - {"parameters"},
             )
+        )
     return calls
 
 
