@@ -24,7 +24,7 @@ def parts() -> Iterator[Parts]:
         yield running
 
 
-@pytest.mark.sweep(keep=2)
+@pytest.mark.sweep(keep=1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_laws_hold(parts: Parts, seed: int) -> None:
     """After a round of chaos and a few clean runs no law is broken."""

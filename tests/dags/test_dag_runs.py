@@ -239,6 +239,7 @@ def test_that_a_refused_batch_is_audited(
     assert stand_in.stats()["requests"] == 0
 
 
+@pytest.mark.sweep(keep=1)
 @pytest.mark.parametrize(
     ("conf", "told"),
     [

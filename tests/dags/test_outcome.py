@@ -82,6 +82,7 @@ def test_that_a_preview_says_so(run_dag: Callable[..., Any], sample: list[Any], 
     assert asset_events(run) == []
 
 
+@pytest.mark.thorough
 def test_that_the_note_of_a_red_run_has_the_cause(
     run_dag: Callable[..., Any], sample: list[Any], warehouse: Connection, stand_in: StandIn
 ) -> None:
@@ -98,6 +99,7 @@ def test_that_the_note_of_a_red_run_has_the_cause(
     assert asset_events(run) == []
 
 
+@pytest.mark.thorough
 def test_that_a_run_without_figures_names_the_first_failed_task(run_dag: Callable[..., Any]) -> None:
     """Where `extract` failed there is nothing to count, and a cause."""
     note = note_of(run_dag())
@@ -106,6 +108,7 @@ def test_that_a_run_without_figures_names_the_first_failed_task(run_dag: Callabl
     assert "crm.lead_stage_transitions" in str(note)
 
 
+@pytest.mark.thorough
 def test_that_a_run_without_a_word_says_so(
     run_dag: Callable[..., Any], airflow_home: AirflowHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,7 +117,7 @@ CASES = {
 }
 
 
-@pytest.mark.sweep(keep=4)
+@pytest.mark.sweep(keep=2)
 @pytest.mark.parametrize(
     ("name", "severity"),
     [*((name, "critical") for name in CASES), *(("emails_few", severity) for severity in ("warning", "info", "off"))],

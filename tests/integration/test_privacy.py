@@ -60,6 +60,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
+@pytest.mark.thorough
 def test_sample_crm_leaves_no_personal_value_behind(
     company: Company, log: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

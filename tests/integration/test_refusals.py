@@ -43,7 +43,7 @@ def refused(company: Company) -> dict[str, tuple[str, str]]:
 # Few of many ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.sweep(keep=1)
+@pytest.mark.thorough
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_25_poisoned_events_among_10000_cost_25_events(company: Company, concurrency: int) -> None:
     """Exactly these are rejected with their subcodes, all others arrive once, and the search stays within its bound."""
@@ -253,7 +253,7 @@ def test_lone_chunk_that_is_at_fault_is_rejected_once_meta_took_another_after_it
     ]  # fmt: skip
 
 
-@pytest.mark.sweep(keep=5)
+@pytest.mark.sweep(keep=3)
 @pytest.mark.parametrize("concurrency", [1, 4, 8])
 @pytest.mark.parametrize("from_request", [1, 2, 3, 9])
 @pytest.mark.parametrize("chunk_size", [5, 10, 30])
@@ -278,7 +278,7 @@ def test_permission_that_goes_between_chunks_rejects_nothing(
     assert Counter(company.received_ids()) == dict.fromkeys(ids, 1)
 
 
-@pytest.mark.sweep(keep=5)
+@pytest.mark.sweep(keep=3)
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("from_request", range(2, 27, 3))
 @pytest.mark.parametrize("vague", [False, True], ids=["with a subcode", "without one"])

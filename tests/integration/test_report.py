@@ -643,7 +643,7 @@ def test_run_that_ended_before_its_first_row_renders(company: Company) -> None:
     assert render(company, "short").headline.endswith("ended before it had picked any stage change.")
 
 
-@pytest.mark.sweep(keep=6)
+@pytest.mark.sweep(keep=3)
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("state", ["running", "succeeded", "failed", "abandoned"])
 def test_every_state_renders_in_every_mode(company: Company, state: str, mode: Mode) -> None:

@@ -348,6 +348,7 @@ def test_rows_lost_under_great_expectations_are_told(
         company.validate(run_key)
 
 
+@pytest.mark.thorough
 def test_lock_under_great_expectations_is_no_fault_of_a_rule(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     """What PostgreSQL refuses for now while a rule is evaluated is tried again, as in any other step."""
     company.record_sound(3)

@@ -51,10 +51,10 @@ def find_calls_in(path: Path) -> list[Call]:
     """Return the calls in one file."""
     calls = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)) or path == WAREHOUSE:
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
             continue
         place_of_name = {"execute": 1, "compose": 0}.get(node.func.id)
-        if place_of_name is None:
+        if place_of_name is None or path == PACKAGE_FOLDER / "warehouse.py":  # which passes names on
             continue
         name = node.args[place_of_name] if len(node.args) > place_of_name else None
         calls.append(
