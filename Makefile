@@ -38,6 +38,7 @@ erase: install ## Forget a person in everything this project keeps; asks for the
 	@$(BIN)/python -m crm_to_meta_demo.command_line erase
 
 test: install ## Lint, types, and the tests that take less than five minutes
+	@$(if $(COVERAGE),$(BIN)/coverage erase)
 	@$(MAKE) --no-print-directory --jobs 3 lint types quick
 
 quick:

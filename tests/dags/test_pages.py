@@ -39,6 +39,7 @@ PAGES: Final = (
     f"/dags/{DAG_ID}/runs/{RUN_ID}",
     f"/dags/{DAG_ID}/reports/{RUN_KEY}",
     f"/dags/{DAG_ID}/reports/{RUN_KEY}/rows.csv",
+    "/static/colours.css",
     "/static/pages.css",
     "/static/pages.js",
     "/static/card.js",

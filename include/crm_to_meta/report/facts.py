@@ -5,8 +5,11 @@ An audited run shows the figures that its audit stored. For any other run, the l
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from psycopg.pq import TransactionStatus
 
 from crm_to_meta.audit.elsewhere import Elsewhere
 from crm_to_meta.audit.step import count_leads
@@ -16,7 +19,7 @@ from crm_to_meta.report.rows import ListedRows, list_rows
 from crm_to_meta.warehouse import Connection, Cursor, execute, one_row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
 MAX_FAILED_REQUESTS: Final = 20
@@ -227,6 +230,16 @@ class Facts:
     def uncounted(self) -> int:
         """Extracted rows without a status on record. A negative number means that a row was counted twice."""
         return self.run.extracted - self.handed_over - sum(self.counts.values())
+
+
+@contextmanager
+def reading_at_once(connection: Connection) -> Iterator[None]:
+    """Let all statements of the block see one moment, unless a transaction is open already."""
+    is_free = connection.info.transaction_status == TransactionStatus.IDLE
+    with connection.transaction():
+        if is_free:
+            execute(connection, "report/begin_snapshot")
+        yield
 
 
 def read_facts(connection: Connection, run_key: str) -> Facts:

@@ -1,7 +1,7 @@
 """What all pages of this project share: the environment of their templates, and how numbers and texts are written.
 
-`templates/base.html` is the frame of a page, `templates/base.css` its colours and type, `templates/macros.html` its
-parts. A page that is somewhere else (the stand-in's) has its own folder searched first.
+`templates/base.html` is the frame of a page, `templates/colours.css` and `templates/base.css` its colours and type,
+`templates/macros.html` its parts. A page that is somewhere else (the stand-in's) has its own folder searched first.
 """
 
 from __future__ import annotations

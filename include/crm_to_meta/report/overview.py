@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from psycopg.pq import TransactionStatus
-
 from crm_to_meta.ledger.doubts import RunInDoubt, SettledDoubts, list_decisions, list_doubts
 from crm_to_meta.ledger.schema import is_installed, missing_migrations
 from crm_to_meta.models import Mode, Status
-from crm_to_meta.report.facts import read_facts
+from crm_to_meta.report.facts import read_facts, reading_at_once
 from crm_to_meta.report.headline import headline_of, window_in_words
+from crm_to_meta.report.words import STATUS_ORDER
 from crm_to_meta.warehouse import Connection, execute, one_row
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Waiting(NamedTuple):
 
 
 class HeldBack(NamedTuple):
-    """Stage changes that are held back or refused with one reason, and young enough to be sent once it is mended."""
+    """Stage changes that are held back or refused with one reason, and young enough to be sent once it is fixed."""
 
     status: Status
     reason: str
@@ -120,10 +119,7 @@ def read_overview(connection: Connection, pipeline: Pipeline, *, now: datetime) 
         ConfigurationError: the schema is newer than this version.
         WarehouseError: a statement failed.
     """
-    is_free = connection.info.transaction_status == TransactionStatus.IDLE
-    with connection.transaction():
-        if is_free:
-            execute(connection, "report/begin_snapshot")
+    with reading_at_once(connection):
         if not is_installed(connection):
             return None
         return _read(connection, pipeline, now)
@@ -167,23 +163,12 @@ def _read_days(connection: Connection, pipeline: Pipeline, now: datetime) -> lis
     since = datetime.combine(first, datetime.min.time(), tzinfo=pipeline.zone)
     scope = {"pipeline": pipeline.name, "time_zone": pipeline.time_zone, "since": since}
     found = {
-        day: Day(day, runs, state, dict(zip(_COUNTED, counts, strict=True)))
+        day: Day(day, runs, state, dict(zip(STATUS_ORDER, counts, strict=True)))
         for day, runs, state, *counts in execute(connection, "report/overview_sum_days", scope)
     }
     last = max(today - timedelta(days=1), *found) if found else today - timedelta(days=1)
     shown = [last - timedelta(days=back) for back in reversed(range(DAYS_SHOWN))]
-    return [found.get(day) or Day(day, 0, None, dict.fromkeys(_COUNTED, 0)) for day in shown]
-
-
-_COUNTED: Final = (
-    Status.DELIVERED,
-    Status.PENDING,
-    Status.IN_DOUBT,
-    Status.QUARANTINED,
-    Status.REJECTED,
-    Status.EXPIRED,
-    Status.SKIPPED,
-)  # in the order of report/sql/overview_sum_days.sql
+    return [found.get(day) or Day(day, 0, None, dict.fromkeys(STATUS_ORDER, 0)) for day in shown]
 
 
 def _read_latest(connection: Connection, found: tuple[str, str, str, datetime] | None) -> LatestRun | None:

@@ -10,21 +10,17 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from psycopg.pq import TransactionStatus
-
 from crm_to_meta.models import Status
 from crm_to_meta.report import headline, view
-from crm_to_meta.report.facts import MAX_FAILED_REQUESTS, read_facts
+from crm_to_meta.report.facts import MAX_FAILED_REQUESTS, read_facts, reading_at_once
 from crm_to_meta.report.funnel import funnel_of
-from crm_to_meta.report.layout import duration, make_environment, number, percent, prose
+from crm_to_meta.report.layout import make_environment
 from crm_to_meta.report.trend import trend_of
 from crm_to_meta.report.words import MODE_WORDS, OUTCOME_WORDS, STATE_NAMES
-from crm_to_meta.warehouse import Connection, execute
 
 if TYPE_CHECKING:
     from crm_to_meta.report.facts import Facts
-
-__all__ = ["duration", "number", "percent", "prose", "render_report"]
+    from crm_to_meta.warehouse import Connection
 
 
 def render_report(connection: Connection, run_key: str, *, csv_url: str | None = None) -> str:
@@ -39,10 +35,7 @@ def render_report(connection: Connection, run_key: str, *, csv_url: str | None =
         ConfigurationError: there is no such run.
         WarehouseError: a statement failed.
     """
-    is_free = connection.info.transaction_status == TransactionStatus.IDLE
-    with connection.transaction():
-        if is_free:
-            execute(connection, "report/begin_snapshot")
+    with reading_at_once(connection):
         facts = read_facts(connection, run_key)
     return make_environment().get_template("report.html").render(_shown(facts), csv_url=csv_url)
 

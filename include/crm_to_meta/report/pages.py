@@ -9,14 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 from crm_to_meta.report.headline import moment_in_words, window_in_words
+from crm_to_meta.report.layout import TEMPLATES_FOLDER, make_environment
 from crm_to_meta.report.open_doubts import Doubt, find_doubts
-from crm_to_meta.report.page import number, prose
 from crm_to_meta.report.problems import Problem, Schedule, age_in_words, find_problems, find_unrecorded
 from crm_to_meta.report.strip import GROUP_NAMES, Strip, strip_of
 from crm_to_meta.report.words import MODE_WORDS, STATE_NAMES, STATUS_WORDS
@@ -24,11 +21,11 @@ from crm_to_meta.report.words import MODE_WORDS, STATE_NAMES, STATUS_WORDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jinja2 import Environment
+
     from crm_to_meta.ledger.doubts import SettledDoubts
     from crm_to_meta.report.overview import Overview
     from crm_to_meta.report.passes import Pass
-
-TEMPLATES_FOLDER: Final = Path(__file__).resolve().parent / "templates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,21 +126,13 @@ def render_message(title: str, text: str, *, root: str) -> str:
 
 
 def _render(template: str, **variables: Any) -> str:
-    return _environment().get_template(f"pages/{template}").render(variables)
+    return _environment().get_template(template).render(variables)
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment(TEMPLATES_FOLDER / "pages")  # one of its own, which may get more filters
     environment.filters |= {
-        "number": number,
-        "prose": prose,
         "moment": moment_in_words,
         "age": age_in_words,
         "window": lambda run: window_in_words(run.window_start, run.window_end),

@@ -86,7 +86,7 @@ def age_in_words(age: timedelta) -> str:
 
 
 def _find_failed(overview: Overview) -> Iterator[Problem]:
-    """Yield one problem for each cause, since a wrong token fails every run until it is mended."""
+    """Yield one problem for each cause, since a wrong token fails every run until it is fixed."""
     failed = sorted((run for run in overview.open_runs if run.state == "failed"), key=_cause_of)
     groups = [(cause, list(group)) for cause, group in groupby(failed, key=_cause_of)]
     for cause, group in sorted(groups, key=lambda found: found[1][0].started_at, reverse=True):
@@ -179,7 +179,7 @@ def _find_delay(overview: Overview, schedule: Schedule | None) -> Iterator[Probl
 def _find_held_back(held_back: Sequence[HeldBack]) -> Iterator[Problem]:
     """Yield one problem for what was held back and one for what Meta refused, each with its reasons."""
     for status, key, did, text in (
-        (Status.QUARANTINED, "held-back", "held back", "Once mended, they go out, while they are younger than 7 days."),
+        (Status.QUARANTINED, "held-back", "held back", "Once fixed, they go out, while they are younger than 7 days."),
         (Status.REJECTED, "refused-by-meta", "refused by Meta", "Meta refused each alone; the others went out."),
     ):
         found = [one for one in held_back if one.status is status]

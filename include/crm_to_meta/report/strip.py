@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crm_to_meta.models import Status
-from crm_to_meta.report.headline import counted, listed
+from crm_to_meta.report.headline import NEEDS_A_LOOK, counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 GROUPS: Final = {  # from the bottom up
     "delivered": (Status.DELIVERED,),
     "open": (Status.PENDING, Status.IN_DOUBT),
-    "look": (Status.QUARANTINED, Status.REJECTED),
+    "look": NEEDS_A_LOOK,
     "aside": (Status.EXPIRED, Status.SKIPPED),
 }
 GROUP_NAMES: Final = {

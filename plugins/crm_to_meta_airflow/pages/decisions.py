@@ -14,7 +14,7 @@ from crm_to_meta.ledger.doubts import Decision, settle_doubts
 from crm_to_meta.report.passes import find_dag_run
 from crm_to_meta_airflow.connections import open_warehouse
 from crm_to_meta_airflow.pages.cards import CONNECT_TIMEOUT_S
-from crm_to_meta_airflow.pages.pipelines import find_pipeline
+from crm_to_meta_airflow.pages.pipelines import require_pipeline
 
 EDITS_RUNS = Depends(requires_access_dag("PUT", DagAccessEntity.RUN))
 
@@ -56,15 +56,13 @@ def settle(
     place: Annotated[Literal["overview", "dag", "run"], Query()] = "overview",
 ) -> RedirectResponse:
     """Record a decision about the events of one run, and lead back to the page that it was made on."""
-    known = find_pipeline(dag_id)
-    if known is None or known.pipeline is None:
-        raise HTTPException(404)
-    with open_warehouse(known.pipeline.connections.warehouse, connect_timeout_s=CONNECT_TIMEOUT_S) as connection:
-        dag_run_id = find_dag_run(connection, pipeline=known.name, run_key=run_key)
+    pipeline = require_pipeline(dag_id)
+    with open_warehouse(pipeline.connections.warehouse, connect_timeout_s=CONNECT_TIMEOUT_S) as connection:
+        dag_run_id = find_dag_run(connection, pipeline=pipeline.name, run_key=run_key)
         if dag_run_id is None:
             raise HTTPException(404)
         settled = settle_doubts(
-            connection, pipeline=known.name, decision=decision, decided_by=user.get_name(), run_key=run_key
+            connection, pipeline=pipeline.name, decision=decision, decided_by=user.get_name(), run_key=run_key
         )
     paths = {
         "overview": "/",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from fastapi import HTTPException
+
 from crm_to_meta.errors import PipelineFileError
 from crm_to_meta.pipeline.settings import Pipeline, dag_id_of, list_pipeline_files, load_pipeline
 
@@ -29,6 +31,18 @@ def list_pipelines() -> list[KnownPipeline]:
 def find_pipeline(dag_id: str) -> KnownPipeline | None:
     """Return the pipeline of a DAG; None where the DAG is not one of this project's."""
     return next((_read(path) for path in list_pipeline_files() if dag_id_of(path.stem) == dag_id), None)
+
+
+def require_pipeline(dag_id: str) -> Pipeline:
+    """Return the pipeline of a DAG.
+
+    Raises:
+        HTTPException: the DAG is not one of this project's, or its pipeline file cannot be used.
+    """
+    known = find_pipeline(dag_id)
+    if known is None or known.pipeline is None:
+        raise HTTPException(404)
+    return known.pipeline
 
 
 def _read(path: Path) -> KnownPipeline:

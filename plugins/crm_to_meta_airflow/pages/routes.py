@@ -2,6 +2,7 @@
 
 # FastAPI reads annotations when the app is built: what they name is imported for real.
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -13,10 +14,11 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from crm_to_meta.report import render_report, write_reason_csv
 from crm_to_meta.report.pages import render_message, render_overview
 from crm_to_meta.report.passes import find_dag_run
+from crm_to_meta.warehouse import Connection
 from crm_to_meta_airflow.pages.access import may_see
 from crm_to_meta_airflow.pages.cards import build_cards, open_to_read
 from crm_to_meta_airflow.pages.notices import notice_of
-from crm_to_meta_airflow.pages.pipelines import find_pipeline, list_pipelines
+from crm_to_meta_airflow.pages.pipelines import find_pipeline, list_pipelines, require_pipeline
 from crm_to_meta_airflow.pages.run_tab import render_run_tab
 
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"  # it runs no script
@@ -81,12 +83,7 @@ def show_run(
 @router.get("/dags/{dag_id}/reports/{run_key}", dependencies=[SEES_RUNS])
 def show_report(dag_id: str, run_key: str) -> HTMLResponse:
     """Show the report of one pass, for the frame on a run's tab."""
-    known = find_pipeline(dag_id)
-    if known is None or known.pipeline is None:
-        raise HTTPException(404)
-    with open_to_read(known.pipeline.connections.warehouse) as connection:
-        if find_dag_run(connection, pipeline=known.name, run_key=run_key) is None:
-            raise HTTPException(404)
+    with _open_pass(dag_id, run_key) as connection:
         page = render_report(connection, run_key, csv_url=f"{quote(run_key, safe='')}/rows.csv")
     return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
 
@@ -94,23 +91,27 @@ def show_report(dag_id: str, run_key: str) -> HTMLResponse:
 @router.get("/dags/{dag_id}/reports/{run_key}/rows.csv", dependencies=[SEES_RUNS])
 def download_rows(dag_id: str, run_key: str) -> StreamingResponse:
     """Send which rows are behind the reasons of a pass: their transition ids, never a value."""
-    known = find_pipeline(dag_id)
-    if known is None or known.pipeline is None:
-        raise HTTPException(404)
-    connection_id = known.pipeline.connections.warehouse
-    with open_to_read(connection_id) as connection:
-        if find_dag_run(connection, pipeline=known.name, run_key=run_key) is None:
-            raise HTTPException(404)
-    name = f"{known.name}-{run_key}.csv"
+    with _open_pass(dag_id, run_key):
+        name = quote(f"{require_pipeline(dag_id).name}-{run_key}.csv")
     return StreamingResponse(
-        _stream_rows(connection_id, run_key),
+        _stream_rows(dag_id, run_key),
         media_type="text/csv",
-        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"},
+        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
     )
 
 
-def _stream_rows(connection_id: str, run_key: str) -> Iterator[str]:
-    with open_to_read(connection_id) as connection:
+@contextmanager
+def _open_pass(dag_id: str, run_key: str) -> Iterator[Connection]:
+    """Open the warehouse of a pass to read; a pass that the DAG's pipeline does not have is not found."""
+    pipeline = require_pipeline(dag_id)
+    with open_to_read(pipeline.connections.warehouse) as connection:
+        if find_dag_run(connection, pipeline=pipeline.name, run_key=run_key) is None:
+            raise HTTPException(404)
+        yield connection
+
+
+def _stream_rows(dag_id: str, run_key: str) -> Iterator[str]:
+    with _open_pass(dag_id, run_key) as connection:
         yield from write_reason_csv(connection, run_key)
 
 

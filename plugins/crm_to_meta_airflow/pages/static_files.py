@@ -7,9 +7,12 @@ from typing import Final
 
 from fastapi import APIRouter, HTTPException, Response
 
+from crm_to_meta.report.layout import TEMPLATES_FOLDER
+
 STATIC_FOLDER: Final = Path(__file__).resolve().parent / "static"
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_FILES: Final = {path.name: path for path in STATIC_FOLDER.iterdir() if path.suffix in _TYPES}
+_PATHS: Final = (TEMPLATES_FOLDER / "colours.css", *STATIC_FOLDER.iterdir())
+_FILES: Final = {path.name: path for path in _PATHS if path.suffix in _TYPES}
 
 router = APIRouter()
 

@@ -139,7 +139,7 @@ def test_contrast_is_accessible(scheme: str, name: str, ground: str, least: floa
 
 def test_every_colour_follows_the_scheme() -> None:
     """A page around this one may choose light or dark by `color-scheme`: no colour is fixed or asks the system."""
-    styles = "".join((TEMPLATES_FOLDER / name).read_text() for name in ("base.css", "report.css"))
+    styles = "".join((TEMPLATES_FOLDER / name).read_text() for name in ("colours.css", "base.css", "report.css"))
     outside = re.sub(r"light-dark\([^)]*\)", "", styles.split("@media print")[0])
 
     assert "prefers-color-scheme" not in styles
@@ -149,7 +149,7 @@ def test_every_colour_follows_the_scheme() -> None:
 
 def colors_of(scheme: str) -> dict[str, str]:
     """Return the colours of a scheme by name."""
-    css = (TEMPLATES_FOLDER / "base.css").read_text()
+    css = (TEMPLATES_FOLDER / "colours.css").read_text()
     pairs = re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);", css)
     return {name: light if scheme == "light" else dark for name, light, dark in pairs}
 

@@ -20,29 +20,13 @@ function dress(frame) {
   const root = frame.contentDocument && frame.contentDocument.documentElement;
   if (!root) return;
   const own = document.documentElement.classList;
-  const scheme = own.contains("dark") ? "dark" : own.contains("light") ? "light" : "";
-  root.style.colorScheme = scheme;
-  if (scheme) answerSchemeQueries(frame.contentDocument, scheme);
-  root.classList.toggle("dark", scheme === "dark");
-  root.classList.toggle("light", scheme === "light");
+  root.style.colorScheme = own.contains("dark") ? "dark" : own.contains("light") ? "light" : "";
   const fit = () => { frame.style.height = `${frame.contentDocument.body.scrollHeight + 2}px`; };
   if (!frame.watched || frame.watched !== root) {
     frame.watched = root;
     new ResizeObserver(fit).observe(frame.contentDocument.body);
   }
   fit();
-}
-
-// Media queries ask the computer, not Airflow: those for dark are answered here.
-function answerSchemeQueries(report, scheme) {
-  for (const sheet of report.styleSheets) {
-    for (const rule of sheet.cssRules) {
-      if (!rule.media) continue;
-      rule.asked = rule.asked || rule.media.mediaText;
-      const query = /^\(prefers-color-scheme: (dark|light)\)$/.exec(rule.asked);
-      if (query) rule.media.mediaText = query[1] === scheme ? "all" : "not all";
-    }
-  }
 }
 
 for (const frame of document.querySelectorAll("iframe.report")) {
